@@ -1,0 +1,1 @@
+"""The Kubernetes operator of zofinetune: turns `ZOFineTune` resources into runtime pods."""

@@ -1,0 +1,2 @@
+"""Typed configuration: from a manifest to validated models. Imports pydantic and YAML only, so that the
+operator can share it."""
