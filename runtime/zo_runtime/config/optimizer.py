@@ -8,7 +8,18 @@ from pydantic import Field
 
 from zo_runtime.config.base import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SpecModel
 
-DEFAULT_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "gate_proj", "up_proj", "down_proj", "fc1", "fc2"]
+DEFAULT_TARGETS = [
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "out_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+    "fc1",
+    "fc2",
+]
 
 
 class Momentum(SpecModel):

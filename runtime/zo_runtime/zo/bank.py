@@ -1,0 +1,129 @@
+"""The adapter bank: the trainable state, and the one function that changes it.
+
+A `Bank` after the updates 1..t is a pure function of the layout, the method and the updates' scalars. Every
+replica (trainer, vLLM worker, `zo replay`, serving pod) computes the same bits, and `digest` proves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from zo_runtime.zo import native
+from zo_runtime.zo.directions import Stream, basis_stream
+from zo_runtime.zo.layout import BankLayout, subspace_of
+from zo_runtime.zo.method import Method, Update
+
+Floats = npt.NDArray[np.float32]
+
+
+class Bank:
+    """B_k of every layer as one float32 array [K, subspace_size], with the momentum of the same shape if any.
+
+    `step` is the last update that was applied; 0 at the start, when every B_k is zero.
+    """
+
+    def __init__(self, layout: BankLayout, method: Method):
+        shape = (layout.subspaces, layout.subspace_size)
+        self.layout, self.method, self.step = layout, method, 0
+        self.values: Floats = np.zeros(shape, np.float32)
+        self.momentum: Floats | None = None if method.momentum is None else np.zeros(shape, np.float32)
+
+    def basis(self, tensor: int, subspace: int) -> Floats:
+        """A_k (r x in) of one layer."""
+        in_features = self.layout.tensors[tensor].in_features
+        stream = basis_stream(self.method.seed, tensor, subspace, self.method.distribution)
+        return native.draw(stream, self.layout.rank * in_features).reshape(self.layout.rank, in_features)
+
+    def factor(self, tensor: int, subspace: int) -> Floats:
+        """B_k (out x r) of one layer, as a view."""
+        start, end = self.layout.offsets[tensor : tensor + 2]
+        return self.values[subspace, start:end].reshape(-1, self.layout.rank)
+
+    def direction(self, tensor: int, step: int, direction: int) -> Floats:
+        """U (out x r) of one layer."""
+        size = self.layout.tensors[tensor].out_features * self.layout.rank
+        stream = Stream(self.method.seed, tensor, step, direction, self.method.distribution)
+        return native.draw(stream, size).reshape(-1, self.layout.rank)
+
+    def apply(self, updates: Iterable[Update], threads: int = 1) -> None:
+        """Apply updates in order of their steps; the next must be `step + 1`. Any number of threads, same bits:
+        threads share out layers, never the order of additions."""
+        for run in _runs(updates, self.step, self.method.interval, self.method.directions):
+            self._apply_run(run, threads)
+            self.step = run[-1].step
+
+    def digest(self) -> str:
+        """SHA-256 of the step, the shapes and the values, momentum included, in a fixed order."""
+        sha = hashlib.sha256(f"zo-bank-1 {self.step} {self.layout.rank} {self.layout.subspaces}\n".encode())
+        for t in self.layout.tensors:
+            sha.update(f"{t.name} {t.out_features} {t.in_features}\n".encode())
+        for array in (self.values, self.momentum):
+            if array is not None:
+                sha.update(array.astype("<f4", copy=False).tobytes())
+        return sha.hexdigest()
+
+    def _apply_run(self, run: list[Update], threads: int) -> None:
+        """Apply consecutive updates of one subspace, layer by layer: each layer stays in cache for all of them."""
+        k = subspace_of(run[0].step, self.method.interval, self.layout.subspaces)
+        offsets = self.layout.offsets
+
+        def one(tensor: int) -> None:
+            part = slice(offsets[tensor], offsets[tensor + 1])
+            momentum = None if self.momentum is None else self.momentum[k, part]
+            for update in run:
+                apply_update(self.values[k, part], momentum, tensor, update, self.method)
+
+        _each(one, len(self.layout.tensors), threads)
+
+
+def apply_update(values: Floats, momentum: Floats | None, tensor: int, update: Update, method: Method) -> None:
+    """Apply one step to the flat B_k of one layer, in place.
+
+    Plain: B <- d*B, then B <- B - c_j U_j for each direction in turn, each product exact, each sum rounded once.
+    Momentum: M <- beta*M, M <- M + c_j U_j in turn; B <- d*B; B <- B - lr*M. d = 1 - lr*decay. Every product
+    that is not exact is rounded to float32 before it is added (no fused multiply-add).
+    """
+    decay = np.float32(1.0 - update.learning_rate * method.weight_decay)
+    sign, target = (np.float32(-1), values) if momentum is None else (np.float32(1), momentum)
+    if momentum is not None:
+        native.scale(momentum, np.float32(method.momentum))
+    if method.weight_decay:
+        native.scale(values, decay)
+    for direction, coefficient in enumerate(update.coefficients):
+        if coefficient:
+            stream = Stream(method.seed, tensor, update.step, direction, method.distribution)
+            native.add_scaled(target, sign * np.float32(coefficient), stream)
+    if momentum is not None:
+        native.subtract_product(values, np.float32(update.learning_rate), momentum)
+
+
+def _runs(updates: Iterable[Update], step: int, interval: int, directions: int) -> Iterable[list[Update]]:
+    """Group consecutive updates that share a subspace, checking that no step is missing or repeated."""
+    run: list[Update] = []
+    for update in updates:
+        step += 1
+        if update.step != step:
+            raise ValueError(f"expected the update of step {step}, got step {update.step}")
+        if len(update.coefficients) != directions:
+            raise ValueError(f"step {step} has {len(update.coefficients)} coefficients, not {directions}")
+        if run and (step - 1) % interval == 0:
+            yield run
+            run = []
+        run.append(update)
+    if run:
+        yield run
+
+
+def _each(work: Callable[[int], None], count: int, threads: int) -> None:
+    if threads == 1:
+        for i in range(count):
+            work(i)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, range(count)):
+            pass

@@ -1,0 +1,7 @@
+"""Settings that every test shares."""
+
+from hypothesis import settings
+
+# A slow moment of a shared machine is no failure; the whole test has pytest's time limit.
+settings.register_profile("zofinetune", deadline=None)
+settings.load_profile("zofinetune")
