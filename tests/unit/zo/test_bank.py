@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.directions import Stream, draw_reference
 from zo_runtime.zo.estimator import round_coefficient

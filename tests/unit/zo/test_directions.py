@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zo_runtime.zo import native
 from zo_runtime.zo.directions import BASIS, Stream, draw_reference
 from zo_runtime.zo.philox import philox4x32

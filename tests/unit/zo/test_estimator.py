@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zo_runtime.zo.estimator import (
     SMALLEST,
     clip,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from zo_runtime.zo.philox import philox4x32
 
 # counter, key, block
