@@ -6,6 +6,7 @@ ZOError
 ├── InvalidData          3  the records cannot be learned from: fix the data
 ├── UnsupportedModel     4  the model cannot be adapted: choose another, or other targets
 ├── StorageError         5  object storage or the disk failed: worth a retry
+│   └── StorageDenied   11  no such bucket, no credentials, no permission: fix the access
 ├── LogOwned             6  another writer holds the run: worth a retry later
 ├── LogCorrupt           7  the log failed verification: never served, never continued
 ├── LogMismatch          8  the log belongs to another run: choose another URI
@@ -54,6 +55,12 @@ class StorageError(ZOError):
     """Object storage, or the local disk, refused or failed an operation."""
 
     exit_code, reason, retryable = 5, "StorageUnavailable", True
+
+
+class StorageDenied(StorageError):
+    """The bucket is missing, or the credentials, the permissions or the connection's trust are wrong."""
+
+    exit_code, reason, retryable = 11, "StorageDenied", False
 
 
 class LogOwned(ZOError):

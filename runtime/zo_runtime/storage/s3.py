@@ -1,0 +1,231 @@
+"""S3 and compatible services as an object store, with conditional writes that survive lost answers.
+
+Credentials come from the standard AWS chain only: environment, shared file, web identity, instance role.
+
+Two faults need more than a plain retry. An answer may be cut at any byte, so every field that is relied on is
+checked for completeness. And the answer to a conditional write may be lost after the write was done: the
+retry is then refused because of our own object. Each write therefore carries a random mark in the object's
+metadata, and a refused write looks whose object is there. What remains open, with any service: if another
+writer replaced our object before we looked, the write counts as lost though it was seen for a moment.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.config
+
+from zo_runtime.config.storage import S3
+from zo_runtime.errors import InvalidSpec
+from zo_runtime.storage.keys import is_key, require_condition, require_key
+from zo_runtime.storage.protocol import NotFound, ObjectInfo, PreconditionFailed
+from zo_runtime.storage.retry import Retry, Transient
+from zo_runtime.storage.s3_faults import (
+    FAILURES,
+    IncompleteAnswer,
+    code_of,
+    is_transient,
+    is_unreachable,
+    status_of,
+)
+from zo_runtime.storage.s3_sentences import explain
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_CONNECTIONS = 32
+_MARK = "zo-write"
+# Until a first answer has come, an endpoint that cannot be reached is more likely misspelt than down.
+_ATTEMPTS_TO_REACH = 6
+
+
+class S3Store:
+    """The objects below `s3://bucket/prefix`. Safe between threads, so that many reads can be in flight."""
+
+    def __init__(self, uri: str, s3: S3, *, retry: Retry | None = None) -> None:
+        self._bucket, self._prefix = parse_uri(uri)
+        self.uri = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+        self._endpoint = s3.endpoint
+        self._client = _client(s3)
+        self._retry = retry or Retry()
+        self._reached = threading.Event()
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        """Return an object's bytes and etag. Raise `NotFound`, `StorageError`."""
+        require_key(key)
+        data, etag, _ = self._request("read", key, lambda: self._fetch(key))
+        return data, etag
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+        """Write an object; see the protocol. Raise `PreconditionFailed`, `StorageError`."""
+        require_key(key)
+        require_condition(if_absent, if_match)
+        mark = uuid.uuid4().hex
+        request = {
+            "Bucket": self._bucket,
+            "Key": self._prefix + key,
+            "Body": data,
+            # Checked by the service before it stores the body, and by the client whenever it reads it.
+            "ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode(),
+            "Metadata": {_MARK: mark},
+        }
+        if if_absent:
+            request["IfNoneMatch"] = "*"
+        if if_match is not None:
+            request["IfMatch"] = if_match
+        return self._request("write", key, lambda: self._write(key, request, mark))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects whose keys start with `prefix`, ordered by key. Raise `StorageError`.
+
+        All pages are read before the first object is yielded: some services walk folder by folder, which is
+        not the order of the keys.
+        """
+        found: list[ObjectInfo] = []
+        token: str | None = None
+        while True:
+            page = self._request("list", prefix, partial(self._page, prefix, token))
+            for entry in page.get("Contents", ()):
+                key = entry["Key"][len(self._prefix) :]
+                if is_key(key):  # else a folder marker that some console made
+                    found.append(ObjectInfo(key, int(entry["Size"]), str(entry["ETag"])))
+            token = page.get("NextContinuationToken")
+            if not page.get("IsTruncated") or token is None:
+                break
+        yield from sorted(found, key=lambda info: info.key)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error. Raise `StorageError`."""
+        require_key(key)
+        name = self._prefix + key
+        self._request("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=name))
+
+    def _request(self, what: str, key: str, call: Callable[[], T]) -> T:
+        """Run one request to its end: a result, a condition of the protocol, or a deliberate error."""
+        unreached = 0
+
+        def attempt() -> T:
+            nonlocal unreached
+            try:
+                result = call()
+            except FAILURES as error:
+                if not is_unreachable(error):
+                    self._reached.set()
+                elif not self._reached.is_set():
+                    unreached += 1
+                if is_transient(error) and unreached < _ATTEMPTS_TO_REACH:
+                    raise Transient(error) from error
+                raise
+            self._reached.set()
+            return result
+
+        uri = f"{self.uri}/{key}"
+        try:
+            return self._retry.call(attempt)
+        except Transient as last:
+            raise explain(last.cause, what, uri, self._endpoint) from last.cause
+        except FAILURES as error:
+            if what == "read" and code_of(error) in ("NoSuchKey", "NotFound"):
+                raise NotFound(uri) from error
+            raise explain(error, what, uri, self._endpoint) from error
+
+    def _fetch(self, key: str) -> tuple[bytes, str, str | None]:
+        """An object's bytes, etag and mark; `Transient` if any of them arrived incomplete."""
+        answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+        with closing(answer["Body"]) as body:
+            data: bytes = body.read()
+        chunked = "transfer-encoding" in answer["ResponseMetadata"]["HTTPHeaders"]
+        if not chunked and len(data) != answer.get("ContentLength"):
+            raise _incomplete("a body shorter than its announced length")
+        return data, _etag(answer), answer.get("Metadata", {}).get(_MARK)
+
+    def _write(self, key: str, request: dict[str, Any], mark: str) -> str:
+        try:
+            return _etag(self._client.put_object(**request))
+        except FAILURES as error:
+            # AWS answers If-Match on a missing object with 404 NoSuchKey, others with 412.
+            if status_of(error) != 412 and code_of(error) != "NoSuchKey":
+                raise
+        return self._own(key, mark, must_exist="IfMatch" in request)
+
+    def _own(self, key: str, mark: str, *, must_exist: bool) -> str:
+        """The etag of the object that stood in the way, if an earlier attempt of ours wrote it."""
+        try:
+            # The whole object, not its head: only a body of full length proves that no header was cut off.
+            _, etag, found = self._fetch(key)
+        except FAILURES as error:
+            if code_of(error) != "NoSuchKey":
+                raise
+            if not must_exist:
+                raise _incomplete("a conflict with an object that is gone") from error
+            found = None
+        if found != mark:
+            raise PreconditionFailed(f"{self.uri}/{key} is not in the state that the write demands")
+        return etag
+
+    def _page(self, prefix: str, token: str | None) -> dict[str, Any]:
+        more = {} if token is None else {"ContinuationToken": token}
+        page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + prefix, **more)
+        return page
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/prefix` into the bucket and the prefix, which ends with `/` unless it is empty."""
+    parts = urlsplit(uri)
+    if "@" in parts.netloc:
+        raise InvalidSpec("an s3:// URI holds credentials; give s3://bucket/prefix and put them in the environment")
+    if parts.scheme != "s3" or not parts.netloc:
+        raise InvalidSpec(f"{uri!r} names no bucket; write s3://bucket/prefix")
+    prefix = uri.removeprefix("s3://").partition("/")[2].strip("/")
+    return parts.netloc, f"{prefix}/" if prefix else ""
+
+
+def _client(s3: S3) -> Any:
+    """A client whose own retries are off: this module has to know of every attempt."""
+    if s3.ca_file is not None and not Path(s3.ca_file).is_file():
+        raise InvalidSpec(f"spec.storage.s3.caFile: there is no file {s3.ca_file!r}; give a PEM file")
+    config = botocore.config.Config(
+        s3={"addressing_style": "path" if s3.path_style else "auto"},
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        max_pool_connections=_CONNECTIONS,
+        tcp_keepalive=True,
+        # The other setting sends checksums as trailers over TLS, which many compatible services refuse.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_supported",
+    )
+    try:
+        session = boto3.session.Session()
+        return session.client(
+            "s3",
+            endpoint_url=s3.endpoint,
+            region_name=s3.region or session.region_name or "us-east-1",
+            verify=s3.ca_file,
+            config=config,
+        )
+    except ValueError:
+        raise InvalidSpec("spec.storage.s3.endpoint is no URL; write it as https://host:port") from None
+    except FAILURES as error:
+        raise explain(error, "open", "an S3 client", s3.endpoint) from error
+
+
+def _etag(answer: dict[str, Any]) -> str:
+    etag = str(answer.get("ETag", ""))
+    if not etag or etag.startswith('"') != etag.endswith('"') or etag == '"':
+        raise _incomplete("an answer whose headers are cut")
+    return etag
+
+
+def _incomplete(what: str) -> Transient:
+    return Transient(IncompleteAnswer(what))
