@@ -50,6 +50,18 @@ class Bank:
         stream = Stream(self.method.seed, tensor, step, direction, self.method.distribution)
         return native.draw(stream, size).reshape(-1, self.layout.rank)
 
+    def whole_direction(self, step: int, direction: int, threads: int = 1) -> Floats:
+        """U of every layer, flat [subspace_size]."""
+        out = np.zeros(self.layout.subspace_size, np.float32)
+        offsets = self.layout.offsets
+
+        def one(tensor: int) -> None:
+            stream = Stream(self.method.seed, tensor, step, direction, self.method.distribution)
+            native.add_scaled(out[offsets[tensor] : offsets[tensor + 1]], np.float32(1), stream)
+
+        _each(one, len(self.layout.tensors), threads)
+        return out
+
     def apply(self, updates: Iterable[Update], threads: int = 1) -> None:
         """Apply updates in order of their steps; the next must be `step + 1`. Any number of threads, same bits:
         threads share out layers, never the order of additions."""
@@ -59,9 +71,7 @@ class Bank:
 
     def digest(self) -> str:
         """SHA-256 of the step, the shapes and the values, momentum included, in a fixed order."""
-        sha = hashlib.sha256(f"zo-bank-1 {self.step} {self.layout.rank} {self.layout.subspaces}\n".encode())
-        for t in self.layout.tensors:
-            sha.update(f"{t.name} {t.out_features} {t.in_features}\n".encode())
+        sha = hashlib.sha256(self.layout.digest_header(self.step))
         for array in (self.values, self.momentum):
             if array is not None:
                 sha.update(array.astype("<f4", copy=False).tobytes())

@@ -44,6 +44,12 @@ class BankLayout:
             ends.append(ends[-1] + tensor.out_features * self.rank)
         return tuple(ends)
 
+    def digest_header(self, step: int) -> bytes:
+        """What a bank's digest covers before the numbers: format, step, sizes, names and shapes."""
+        lines = [f"zo-bank-1 {step} {self.rank} {self.subspaces}"]
+        lines += [f"{t.name} {t.out_features} {t.in_features}" for t in self.tensors]
+        return ("\n".join(lines) + "\n").encode()
+
 
 def subspace_of(step: int, interval: int, subspaces: int) -> int:
     """Index k of the subspace that step `step` >= 1 updates: LoZO's lazy sampling, nu steps at a time."""

@@ -1,0 +1,84 @@
+"""Layer shapes of a base model, read from its configuration: no weights are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from zo_runtime.config.model import Model
+from zo_runtime.errors import UnsupportedModel
+from zo_runtime.zo.layout import TensorShape, select_targets
+
+
+def linear_shapes(model: Model) -> tuple[TensorShape, ...]:
+    """Every linear layer of the model, in its own order, built on the meta device (no memory, no weights)."""
+    import torch  # noqa: PLC0415 - engine room only: nothing else may pay for this import
+    import transformers  # noqa: PLC0415
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(
+            model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+        with torch.device("meta"):
+            skeleton = transformers.AutoModelForCausalLM.from_config(
+                config, trust_remote_code=model.trust_remote_code
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise UnsupportedModel(
+            f"spec.model.name: {model.name}: cannot read a causal language model's configuration there "
+            f"({_first_line(error)}): give a Hugging Face id or a folder with config.json"
+        ) from error
+    return tuple(
+        TensorShape(name, module.out_features, module.in_features)
+        for name, module in skeleton.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    )
+
+
+def adapted_shapes(model: Model, target_modules: list[str]) -> tuple[TensorShape, ...]:
+    """The linear layers that `spec.optimizer.targetModules` selects."""
+    shapes = linear_shapes(model)
+    chosen = select_targets(shapes, target_modules)
+    if not chosen:
+        names = ", ".join(sorted({s.name.rsplit(".", 1)[-1] for s in shapes})) or "none"
+        raise UnsupportedModel(
+            f"spec.optimizer.targetModules: none of {', '.join(target_modules)} is a linear layer of {model.name}; "
+            f"its linear layers are: {names}"
+        )
+    return chosen
+
+
+def model_digest(model: Model) -> str:
+    """SHA-256 over the configuration and the weights: names, then contents, in the order of names.
+
+    Files of the Hugging Face cache are links to blobs that carry their own SHA-256 as a name; those are not
+    read again.
+    """
+    folder = Path(model.name)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download  # noqa: PLC0415
+
+        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(_WEIGHTS)))
+    files = sorted(f for pattern in _WEIGHTS for f in folder.glob(pattern))
+    if not any(f.suffix == ".safetensors" for f in files):
+        raise UnsupportedModel(f"spec.model.name: {model.name}: no *.safetensors weights there")
+    sha = hashlib.sha256(b"zo-model-1\n")
+    for file in files:
+        sha.update(f"{file.name} {_content_digest(file)}\n".encode())
+    return sha.hexdigest()
+
+
+_WEIGHTS = ("config.json", "*.safetensors")
+_SHA256_HEX = 64
+
+
+def _content_digest(file: Path) -> str:
+    blob = file.resolve().name
+    if file.is_symlink() and len(blob) == _SHA256_HEX:
+        return blob
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,196 @@
+"""The scorer that runs stock vLLM in this process (its workers too, unless tensor-parallel)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zo_runtime.config.model import Model
+from zo_runtime.data.examples import Example
+from zo_runtime.errors import EngineFailed, InvalidSpec, UnsupportedModel
+from zo_runtime.scoring.plan import Mode, Query, accuracy, choose_mode, example_losses, mean_loss, plan_queries
+from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.zo.layout import BankLayout
+from zo_runtime.zo.method import Method, Update
+
+logger = logging.getLogger(__name__)
+
+# The ranks that vLLM's LoRA slots come in (`MaxLoRARanks`), without 1, which no bank fits.
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+EXTENSION = "zo_runtime.vllm_ext.worker.ZOWorkerExtension"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine is sized. Memory is in bytes; None lets vLLM choose (on a GPU: most of it)."""
+
+    tensor_parallel_size: int = 1
+    kv_cache_bytes: int | None = None
+    max_batched_tokens: int = 8192
+    load_format: str = "auto"
+
+
+def slot_rank(layout: BankLayout) -> int:
+    """The smallest vLLM rank that holds the bank and one probe."""
+    need = layout.adapter_rank + layout.rank
+    for rank in VLLM_RANKS:
+        if rank >= need:
+            return rank
+    raise InvalidSpec(
+        f"spec.optimizer: rank {layout.rank} x (subspaces {layout.subspaces} + 1) = {need} is more than the "
+        f"largest LoRA rank of vLLM, {VLLM_RANKS[-1]}: lower `rank` or `subspaces`"
+    )
+
+
+class VllmScorer:
+    """`Scorer` on stock vLLM: probes are LoRA slots, and one batch scores all directions at both signs."""
+
+    def __init__(self, model: Model, layout: BankLayout, method: Method, options: EngineOptions = EngineOptions()):
+        self._method = method
+        self._llm = _start_engine(model, layout, 2 * method.directions, options)
+        self._compact = bool(self._llm.llm_engine.vllm_config.use_v2_model_runner)
+        self._modes: set[Mode] = set()
+        wire = {"tensors": [list(asdict(t).values()) for t in layout.tensors], "rank": layout.rank,
+                "subspaces": layout.subspaces}  # fmt: skip
+        try:
+            ranks = self._llm.collective_rpc("zo_setup", args=(wire, asdict(method), 2 * method.directions))
+        except RuntimeError as error:  # another process's exceptions arrive as RuntimeError
+            raise UnsupportedModel(f"spec.model.name: {model.name}: {error}") from error
+        logger.info("LoRA on %s: %s layers through %s", _platform(), ranks[0]["layers"], ranks[0]["lora"])
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own tokenizer."""
+        return self._llm.get_tokenizer()
+
+    def apply(self, updates: Sequence[Update]) -> None:
+        """`Scorer.apply`."""
+        if updates:
+            wire = [(u.step, u.learning_rate, list(u.coefficients)) for u in updates]
+            self._llm.collective_rpc("zo_apply", args=(wire,))
+
+    def score(self, examples: Sequence[Example], step: int) -> Losses:
+        """`Scorer.score`: one engine batch of 2q copies of the prompts."""
+        self._llm.collective_rpc("zo_probe", args=(step,))
+        slots = range(2 * self._method.directions)
+        losses = self._losses(examples, slots)
+        means = [mean_loss(per_slot) for per_slot in losses]
+        tokens = len(slots) * sum(len(q.tokens) for q in plan_queries(examples, self._mode(examples)))
+        return Losses(tuple(means[0::2]), tuple(means[1::2]), tokens)
+
+    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+        """`Scorer.evaluate`, through the first slot without its probe."""
+        self._llm.collective_rpc("zo_clear")
+        (losses,) = self._losses(examples, [0])
+        return Evaluation(mean_loss(losses), accuracy(losses), len(examples))
+
+    def digest(self) -> str:
+        """`Scorer.digest`; ranks of a tensor-parallel group must agree."""
+        digests = set(self._llm.collective_rpc("zo_digest"))
+        if len(digests) != 1:
+            raise EngineFailed(f"the ranks of the engine hold different banks: {', '.join(sorted(digests))}")
+        return str(digests.pop())
+
+    def close(self) -> None:
+        """Stop the engine."""
+        self._llm.llm_engine.engine_core.shutdown()
+
+    def _mode(self, examples: Sequence[Example]) -> Mode:
+        mode = choose_mode(examples, self._compact)
+        if mode not in self._modes:
+            logger.info("Scoring mode: %s", mode)
+            self._modes.add(mode)
+        return mode
+
+    def _losses(self, examples: Sequence[Example], slots: Sequence[int]) -> list[list[tuple[float, bool | None]]]:
+        from zo_runtime.vllm_ext.worker import slot_request  # noqa: PLC0415 - vLLM is loaded by now
+
+        mode = self._mode(examples)
+        queries = plan_queries(examples, mode)
+        params = [_sampling(q) for q in queries]
+        outputs = self._llm.generate(
+            [{"prompt_token_ids": list(q.tokens)} for _ in slots for q in queries],
+            [p for _ in slots for p in params],
+            lora_request=[slot_request(s) for s in slots for _ in queries],
+            use_tqdm=False,
+        )
+        answers = [_answer(q, o) for q, o in zip(queries * len(slots), outputs, strict=True)]
+        n = len(queries)
+        return [example_losses(examples, mode, answers[i * n : (i + 1) * n]) for i in range(len(slots))]
+
+
+def _sampling(query: Query) -> Any:
+    from vllm import SamplingParams  # noqa: PLC0415
+
+    common: dict[str, Any] = {"max_tokens": 1, "temperature": 0.0, "detokenize": False}
+    if query.mode == "last_token":
+        return SamplingParams(logprob_token_ids=list(query.wanted), **common)
+    if query.mode == "compact":
+        start = len(query.tokens) - len(query.wanted) - 1
+        rows = [[token] for token in query.wanted]
+        return SamplingParams(prompt_logprob_token_ids=rows, prompt_logprob_start=start, **common)
+    return SamplingParams(prompt_logprobs=0, **common)
+
+
+def _answer(query: Query, output: Any) -> list[float]:
+    """The log-probabilities that a query wanted, in its order."""
+    if query.mode == "last_token":
+        found = output.outputs[0].logprobs[0]
+        return [found[token].logprob for token in query.wanted]
+    if query.mode == "compact":
+        return [float(row[0]) for row in output.prompt_token_id_logprobs]
+    tail = output.prompt_logprobs[-len(query.wanted) :]
+    return [row[token].logprob for row, token in zip(tail, query.wanted, strict=True)]
+
+
+def _platform() -> str:
+    from vllm.platforms import current_platform  # noqa: PLC0415
+
+    return str(current_platform.device_type)
+
+
+def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineOptions) -> Any:
+    rank = slot_rank(layout)
+    # One process: the engine core beside the training loop, so that a step costs no message between processes.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    import zo_runtime.vllm_ext  # noqa: F401, PLC0415 - before vLLM starts a worker in this process
+    from vllm import LLM  # noqa: PLC0415
+
+    modules = sorted({t.name.rsplit(".", 1)[-1] for t in layout.tensors})
+    try:
+        return LLM(
+            model=model.name,
+            revision=model.revision,
+            dtype=model.dtype,
+            quantization=model.quantization,
+            trust_remote_code=model.trust_remote_code,
+            max_model_len=model.max_length + 1,
+            tensor_parallel_size=options.tensor_parallel_size,
+            max_num_batched_tokens=max(options.max_batched_tokens, model.max_length + 1),
+            kv_cache_memory_bytes=options.kv_cache_bytes,
+            load_format=options.load_format,
+            enable_prefix_caching=False,  # the cache would not notice that a slot's weights changed in place
+            enable_lora=True,
+            max_lora_rank=rank,
+            max_loras=slots,
+            max_cpu_loras=slots,
+            lora_target_modules=modules,
+            worker_extension_cls=EXTENSION,
+            disable_log_stats=True,
+            seed=0,
+        )
+    except ValueError as error:
+        raise UnsupportedModel(f"spec.model.name: {model.name}: vLLM refuses it: {_root(error)}") from error
+    except (RuntimeError, OSError) as error:
+        raise EngineFailed(f"vLLM did not start: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:500] or type(error).__name__

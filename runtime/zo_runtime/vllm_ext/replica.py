@@ -1,0 +1,61 @@
+"""The bank on the device that scores: the same bits as `zo.bank.Bank`, as flat torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+
+from zo_runtime.vllm_ext.device_bank import DeviceBank
+from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.layout import BankLayout
+from zo_runtime.zo.method import Method, Update
+
+
+class Replica(Protocol):
+    """A bank whose parts are read as tensors on one device."""
+
+    def apply(self, updates: Sequence[Update]) -> None:
+        """Apply the next updates."""
+
+    def subspace(self, k: int) -> torch.Tensor:
+        """All B_k, flat, float32 [subspace_size]."""
+
+    def direction(self, step: int, direction: int) -> torch.Tensor:
+        """All U of one direction, flat, float32 [subspace_size]."""
+
+    def basis(self, tensor: int, k: int) -> torch.Tensor:
+        """A_k of one layer, float32 [r, in]."""
+
+    def digest(self) -> str:
+        """`Bank.digest` of the same state."""
+
+
+class HostReplica:
+    """On the CPU the bank itself serves, through views: its kernels are native already."""
+
+    def __init__(self, layout: BankLayout, method: Method, threads: int):
+        self._bank, self._threads = Bank(layout, method), threads
+
+    def apply(self, updates: Sequence[Update]) -> None:
+        self._bank.apply(updates, self._threads)
+
+    def subspace(self, k: int) -> torch.Tensor:
+        return torch.from_numpy(self._bank.values[k])
+
+    def direction(self, step: int, direction: int) -> torch.Tensor:
+        return torch.from_numpy(self._bank.whole_direction(step, direction, self._threads))
+
+    def basis(self, tensor: int, k: int) -> torch.Tensor:
+        return torch.from_numpy(self._bank.basis(tensor, k))
+
+    def digest(self) -> str:
+        return self._bank.digest()
+
+
+def make_replica(layout: BankLayout, method: Method, device: torch.device) -> Replica:
+    """The replica for a worker's device."""
+    if device.type == "cpu":
+        return HostReplica(layout, method, threads=torch.get_num_threads())
+    return DeviceBank(layout, method, device)

@@ -1,0 +1,127 @@
+"""The worker extension: vLLM mixes it into its worker (`worker_extension_cls`), the scorer calls it by name.
+
+Only step numbers and scalars come in, only scalars and strings go out. Each rank of a tensor-parallel group does
+the same and so holds the same bank; vLLM's own slicing makes the shards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from vllm.lora.request import LoRARequest
+
+from zo_runtime.vllm_ext.replica import Replica, make_replica
+from zo_runtime.vllm_ext.slots import Target, find_targets
+from zo_runtime.zo.layout import BankLayout, TensorShape, subspace_of
+from zo_runtime.zo.method import Method, Update
+
+
+def slot_request(index: int) -> LoRARequest:
+    """The request tag of probe slot `index` >= 0. The path is never read: the slot is written in place."""
+    return LoRARequest(lora_name=f"zo-probe-{index}", lora_int_id=index + 1, lora_path="/zo-probe-has-no-files")
+
+
+class ZOWorkerExtension:
+    """Methods that `collective_rpc` reaches. `self` is vLLM's worker."""
+
+    _zo: _Slots
+
+    def zo_setup(self, layout: dict[str, Any], method: dict[str, Any], slots: int) -> dict[str, Any]:
+        """Register `slots` empty adapters, write the fixed A matrices, and say what was set up."""
+        manager = self.model_runner.lora_manager  # type: ignore[attr-defined]
+        shapes = tuple(TensorShape(*t) for t in layout["tensors"])
+        bank_layout = BankLayout(shapes, layout["rank"], layout["subspaces"])
+        for index in range(slots):
+            manager.add_dummy_lora(slot_request(index), rank=1)
+            manager._adapter_manager.activate_adapter(slot_request(index).lora_int_id)
+        self._zo = _Slots(manager._adapter_manager, bank_layout, Method(**method), slots)
+        return {"lora": type(self._zo.wrapper).__name__, "layers": len(self._zo.targets)}
+
+    def zo_apply(self, updates: list[tuple[int, float, list[float]]]) -> None:
+        """Apply updates (step, learning rate, coefficients) to this worker's bank and its slots."""
+        self._zo.apply([Update(step, rate, tuple(coefficients)) for step, rate, coefficients in updates])
+
+    def zo_probe(self, step: int) -> None:
+        """Put +eps*U_j into slot 2j and -eps*U_j into slot 2j+1, for every direction j of the step."""
+        self._zo.probe(step)
+
+    def zo_clear(self) -> None:
+        """Take the probes out: every slot is the bank itself."""
+        self._zo.clear()
+
+    def zo_digest(self) -> str:
+        """Digest of this worker's bank."""
+        return self._zo.replica.digest()
+
+
+class _Slots:
+    """The state that the extension keeps in its worker."""
+
+    def __init__(self, manager: Any, layout: BankLayout, method: Method, slots: int):
+        self.layout, self.method = layout, method
+        self.targets: list[Target] = find_targets(manager, layout)
+        self.slots = [manager.lora_index_to_id.index(slot_request(i).lora_int_id) for i in range(slots)]
+        self.replica: Replica = make_replica(layout, method, manager.device)
+        self.wrapper = self._use_runwise_lora(manager)
+        self._probe_column = layout.adapter_rank
+        self._probed_subspace: int | None = None
+        self._clean = False
+        for module in {id(t.module): t.module for t in self.targets}.values():
+            for slot in self.slots:
+                module.reset_lora(slot)
+        for k in range(layout.subspaces):
+            self._write_basis(k, k * layout.rank)
+
+    def apply(self, updates: list[Update]) -> None:
+        """Update the bank, then rewrite the columns of the subspaces that changed."""
+        self.replica.apply(updates)
+        layout = self.layout
+        for k in {subspace_of(u.step, self.method.interval, layout.subspaces) for u in updates}:
+            self._write_b(self.slots, k * layout.rank, self.replica.subspace(k))
+
+    def probe(self, step: int) -> None:
+        k = subspace_of(step, self.method.interval, self.layout.subspaces)
+        if k != self._probed_subspace:
+            self._write_basis(k, self._probe_column)
+            self._probed_subspace = k
+        for j in range(self.method.directions):
+            u = self.replica.direction(step, j)
+            self._write_b(self.slots[2 * j : 2 * j + 1], self._probe_column, u * self.method.epsilon)
+            self._write_b(self.slots[2 * j + 1 : 2 * j + 2], self._probe_column, u * -self.method.epsilon)
+        self._clean = False
+
+    def clear(self) -> None:
+        if not self._clean:
+            self._write_b(self.slots, self._probe_column, torch.zeros_like(self.replica.subspace(0)))
+            self._clean = True
+
+    def _write_b(self, slots: list[int], column: int, flat: torch.Tensor) -> None:
+        offsets, rank = self.layout.offsets, self.layout.rank
+        for i, target in enumerate(self.targets):
+            target.write_b(slots, column, flat[offsets[i] : offsets[i + 1]].view(-1, rank))
+
+    def _write_basis(self, k: int, column: int) -> None:
+        for i, target in enumerate(self.targets):
+            target.write_a(self.slots, column, self.replica.basis(i, k))
+
+    def _use_runwise_lora(self, manager: Any) -> Any:
+        """Swap the CPU wrapper for the run-wise one through the layers' own `set_mapping`."""
+        from vllm.lora.model_manager import DEFAULT_LANGUAGE_WRAPPER_KEY as KEY  # noqa: PLC0415
+
+        stock = manager.punica_wrapper_mapping.get(KEY)
+        if manager.device.type != "cpu" or stock is None:
+            return stock
+        from zo_runtime.vllm_ext.cpu_lora import RunwiseLoRA  # noqa: PLC0415
+
+        wrapper = RunwiseLoRA(
+            manager.max_num_batched_tokens,
+            manager.max_num_seqs,
+            manager.device,
+            rank=self.layout.adapter_rank + self.layout.rank,
+            shared_a=True,
+        )
+        manager.punica_wrapper_mapping[KEY] = wrapper
+        for module in manager.modules.values():
+            module.set_mapping(wrapper)
+        return wrapper
