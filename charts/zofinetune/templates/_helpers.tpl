@@ -1,7 +1,8 @@
 {{/* A name of at most 50 characters, so that suffixes fit into 63. A longer one keeps its start and ends in a
-     hash of the whole, so that two long names stay two. Dots, which Services refuse, become dashes. */}}
+     hash of the whole, so that two long names stay two. What Services refuse is mended: dots become dashes, and
+     a digit does not come first. */}}
 {{- define "zofinetune.shorten" -}}
-{{- $name := . | replace "." "-" | trimSuffix "-" -}}
+{{- $name := regexReplaceAll "^([0-9])" . "zo-${1}" | replace "." "-" | trimSuffix "-" -}}
 {{- if gt (len $name) 50 -}}
 {{- printf "%s-%s" ($name | trunc 41 | trimSuffix "-") (. | sha256sum | trunc 8) -}}
 {{- else -}}

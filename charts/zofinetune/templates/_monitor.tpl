@@ -18,9 +18,8 @@
   {{- end }}
 {{- end -}}
 
-{{/* Labels that the operator puts on the pods of every run. */}}
+{{/* Labels that the operator puts on the pods of every run (zo_operator/names.py). */}}
 {{- define "zofinetune.runPodLabels" -}}
-app.kubernetes.io/name: zofinetune
 app.kubernetes.io/component: runtime
 app.kubernetes.io/managed-by: zofinetune
 {{- end -}}
