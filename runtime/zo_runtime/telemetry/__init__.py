@@ -1,0 +1,1 @@
+"""How a run is seen from outside: observers of the loop, Prometheus metrics, and the HTTP routes."""

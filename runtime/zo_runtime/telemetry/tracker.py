@@ -1,0 +1,76 @@
+"""Keeps the `Progress` of a run up to date: what `/progress` serves and the console shows."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from zo_runtime.progress import Phase, Progress
+from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+
+RECENT_STEPS = 50
+
+
+class ProgressTracker:
+    """An observer that folds the events into one `Progress`. One thread reports, any thread may read.
+
+    The time that remains is the median of the last `RECENT_STEPS` steps times the steps left: evaluations and
+    flushes come on top.
+    """
+
+    def __init__(self, start: Progress) -> None:
+        """`start` carries what is known before the first event: total steps, the log's URI, and after a resume
+        the step, the version and the accuracy before training."""
+        self._progress = start
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_STEPS)
+        self._lock = threading.Lock()
+
+    def snapshot(self) -> Progress:
+        """The progress at this moment; immutable."""
+        with self._lock:
+            return self._progress
+
+    def _update(self, **changes: Any) -> None:
+        with self._lock:
+            self._progress = self._progress.model_copy(update=changes)
+
+    def on_phase(self, phase: Phase) -> None:
+        over = phase in {"Finished", "Failed"}
+        self._update(phase=phase, **({"eta_seconds": None} if over else {}))
+
+    def on_step(self, record: StepRecord) -> None:
+        self._recent.append((record.seconds, record.tokens))
+        median = statistics.median(seconds for seconds, _ in self._recent)
+        elapsed = math.fsum(seconds for seconds, _ in self._recent)
+        left = max(0, self.snapshot().total_steps - record.step)
+        self._update(
+            step=record.step,
+            loss=record.loss,
+            step_seconds=median,
+            eta_seconds=median * left,
+            tokens_per_second=sum(tokens for _, tokens in self._recent) / elapsed if elapsed > 0 else None,
+        )
+
+    def on_evaluation(self, record: EvaluationRecord) -> None:
+        before = self.snapshot().accuracy_before
+        self._update(
+            held_out_loss=record.loss,
+            accuracy=record.accuracy,
+            accuracy_before=record.accuracy if before is None else before,
+        )
+
+    def on_flush(self, record: FlushRecord) -> None:
+        self._update(flushed_step=record.step, digest=record.digest)
+
+    def on_publish(self, record: PublishRecord) -> None:
+        self._update(version=record.version)
+
+    def on_quarantine(self, counts: Mapping[str, int]) -> None:
+        self._update(quarantined=self.snapshot().quarantined + sum(counts.values()))
+
+    def on_message(self, text: str) -> None:
+        """Messages are no part of the progress."""
