@@ -1,0 +1,1 @@
+"""The `ZOFineTune` API: typed models, CEL rules, and the CRD that is generated from both."""

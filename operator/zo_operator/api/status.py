@@ -1,0 +1,169 @@
+"""The `status` of a `ZOFineTune`: what the operator says of it. Times are RFC 3339 in UTC, to the second."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Phase = Literal["Pending", "Queued", "Running", "Suspended", "Stopping", "Succeeded", "Failed"]
+Outcome = Literal["Completed", "Failed", "Superseded"]
+HISTORY_LIMIT = 10
+
+
+class StatusModel(BaseModel):
+    """A part of the status. Unknown keys are ignored, so that an older operator reads a newer one's status."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Condition(StatusModel):
+    """One condition, in the shape of `metav1.Condition`."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Name of the condition."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    observed_generation: int | None = None
+    """`metadata.generation` that it speaks of."""
+    last_transition_time: Time
+    """When `status` changed last."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why, as one CamelCase word."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, as a sentence."""
+
+
+class Failure(StatusModel):
+    """One pod that failed."""
+
+    pod: str
+    """Name of the pod."""
+    time: Time
+    """When it ended."""
+    exit_code: int | None = None
+    """Exit code of the container; none if it never ran."""
+    reason: str
+    """The runtime's reason, or Kubernetes's: `StorageUnavailable`, `OOMKilled`."""
+    message: str = ""
+    """The error itself."""
+
+
+class Round(StatusModel):
+    """One training round: one Job, or several one after another if its pods were replaced."""
+
+    number: int
+    """Counts from 1 and never restarts."""
+    hash: str
+    """Identifies what is learned: model, data, objective, optimizer, evaluation and log."""
+    template_hash: str
+    """Identifies the pods."""
+    job: str
+    """Name of the Job."""
+    start_time: Time | None = None
+    """When its first pod could start."""
+    completion_time: Time | None = None
+    """When it ended."""
+    outcome: Outcome | None = None
+    """How it ended; none while it goes on. `Superseded`: a change of the spec began the next round."""
+    reason: str | None = None
+    """Why it ended so."""
+    message: str | None = None
+    """The same as a sentence; the error itself after a failure."""
+    steps: int | None = None
+    """Last finished step of the log."""
+    seconds: float | None = None
+    """Time the runtime took, in seconds."""
+    accuracy_before: float | None = None
+    """Held-out accuracy before the round, 0 to 1."""
+    accuracy_after: float | None = None
+    """Held-out accuracy after the round, 0 to 1."""
+    loss_before: float | None = None
+    """Held-out loss before the round."""
+    loss_after: float | None = None
+    """Held-out loss after the round."""
+    version: int | None = None
+    """Version that the round published last."""
+    digest: str | None = None
+    """Digest of the adapter bank at that version."""
+
+
+class Status(StatusModel):
+    """What the operator observed last."""
+
+    observed_generation: int | None = None
+    """`metadata.generation` that this status speaks of."""
+    phase: Phase | None = None
+    """Where the resource is, in one word."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    """`Ready`, `Reconciling` and `Stalled` as kstatus reads them; `Suspended` and `Complete`."""
+    stage: str | None = None
+    """What the runtime is doing: Starting, Loading, Evaluating, Training, Finished."""
+    step: int | None = None
+    """Last finished step."""
+    total_steps: int | None = None
+    """Steps of the round."""
+    progress: str | None = None
+    """Share of the steps that are finished, as `43%`."""
+    loss: float | None = None
+    """Training loss of the last step."""
+    held_out_loss: float | None = None
+    """Latest held-out loss."""
+    accuracy_before: float | None = None
+    """Held-out accuracy before the round, 0 to 1."""
+    accuracy_after: float | None = None
+    """Latest held-out accuracy, 0 to 1."""
+    step_seconds: float | None = None
+    """Time of one step, in seconds."""
+    tokens_per_second: float | None = None
+    """Tokens scored per second."""
+    start_time: Time | None = None
+    """When the round began."""
+    estimated_completion_time: Time | None = None
+    """When the round is going to end at its present pace."""
+    completion_time: Time | None = None
+    """When the round ended."""
+    log_uri: Annotated[str | None, Field(alias="logURI")] = None
+    """URI of the delta log."""
+    flushed_step: int | None = None
+    """Last step that is durable in the log."""
+    version: int | None = None
+    """Newest published version."""
+    digest: str | None = None
+    """Digest of the adapter bank at `flushedStep`."""
+    quarantined: int | None = None
+    """Records that could not be used."""
+    failures: int | None = None
+    """Failed pods of the round that count towards `backoffLimit`."""
+    last_failure: Failure | None = None
+    """The round's latest failed pod."""
+    rounds: Annotated[
+        list[Round], Field(max_length=HISTORY_LIMIT, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    """The latest rounds, newest first; the first one is the current one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The status as the API server stores it: no empty fields."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def parse_status(raw: Any) -> Status:
+    """Read a stored status. One that does not parse was not written by an operator: it counts as none."""
+    try:
+        return Status.model_validate(raw or {})
+    except ValidationError:
+        return Status()

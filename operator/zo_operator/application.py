@@ -1,0 +1,75 @@
+"""One operator process, put together: settings in, kopf around, everything else inside."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+import kopf
+
+from zo_operator.cluster.client import Client
+from zo_operator.cluster.progress import HttpProgressReader, ProgressReader
+from zo_operator.controller import Controller
+from zo_operator.errors import SettingsError
+from zo_operator.metrics import Metrics
+from zo_operator.settings import Settings
+from zo_operator.web import Endpoints
+
+logger = logging.getLogger(__name__)
+
+
+class Application:
+    """Holds the parts of one operator and their lifetime."""
+
+    def __init__(
+        self, settings: Settings, login: Callable[[], kopf.ConnectionInfo], reader: ProgressReader | None = None
+    ) -> None:
+        self.settings, self._login = settings, login
+        self.metrics = Metrics()
+        self.stopping = asyncio.Event()
+        self.failed = False
+        self.client = Client(login, settings, self.metrics.observe_request)
+        self._own_reader = None if reader is not None else HttpProgressReader(settings.poll_timeout)
+        self.controller = Controller(
+            self.client, reader or self._own_reader or HttpProgressReader(0), settings, self.metrics, self._give_up
+        )
+        self._endpoints = Endpoints(
+            live=self.controller.problem, ready=self.controller.unready, registry=self.metrics.registry
+        )
+        self.ports: tuple[int, int] = (0, 0)
+
+    def login(self, expiration: datetime) -> kopf.ConnectionInfo:
+        """Fresh credentials for kopf."""
+        return dataclasses.replace(self._login(), expiration=expiration)
+
+    async def listen(self) -> None:
+        """Open the ports, before anything else: the process lives while it waits for the API server.
+
+        Raises:
+            SettingsError: a port is taken.
+        """
+        wanted = (self.settings.host, self.settings.health_port, self.settings.metrics_port)
+        try:
+            self.ports = await self._endpoints.start(*wanted)
+        except OSError as error:
+            raise SettingsError(f"health-port, metrics-port: cannot listen: {error}") from error
+
+    async def start(self) -> None:
+        """Begin to work."""
+        await self.client.__aenter__()
+        await self.controller.start()
+
+    async def stop(self) -> None:
+        """Stop in the reverse order."""
+        await self.controller.stop()
+        await self.client.__aexit__()
+        if self._own_reader is not None:
+            await self._own_reader.close()
+        await self._endpoints.stop()
+
+    def _give_up(self) -> None:
+        self.failed = True
+        self.stopping.set()

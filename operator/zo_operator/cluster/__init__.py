@@ -1,0 +1,1 @@
+"""The only place with calls to the Kubernetes API and to pods."""

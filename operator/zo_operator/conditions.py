@@ -1,0 +1,94 @@
+"""The vocabulary of conditions, and how a list of them is kept.
+
+`Ready`, `Reconciling` and `Stalled` follow kstatus, so that `kubectl wait`, Argo CD and Flux read them:
+
+| resource            | Ready   | Reconciling | Stalled | Suspended | Complete |
+| ------------------- | ------- | ----------- | ------- | --------- | -------- |
+| first sight         | Unknown | True        | False   | False     | False    |
+| waiting or running  | Unknown | True        | False   | False     | False    |
+| stopping to suspend | Unknown | True        | False   | True      | False    |
+| suspended           | False   | False       | False   | True      | False    |
+| completed           | True    | False       | False   | -         | True     |
+| failed for good     | False   | False       | True    | -         | False    |
+
+All five are always written, and in one patch with `observedGeneration`: none can be stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from zo_operator.api.status import Condition
+
+READY = "Ready"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+SUSPENDED = "Suspended"
+COMPLETE = "Complete"
+ALL = (READY, RECONCILING, STALLED, SUSPENDED, COMPLETE)
+
+# Reasons of the operator's own. Those of a finished or failing run come from `zo_runtime.errors`, those of a pod
+# that cannot start from Kubernetes (`Unschedulable`, `ImagePullBackOff`, ...).
+PENDING = "Pending"
+QUEUED = "Queued"
+STOPPING_PREVIOUS = "StoppingPreviousPods"
+SUSPENDING = "Suspending"
+NOT_SUSPENDED = "NotSuspended"
+IN_PROGRESS = "InProgress"
+NOT_STALLED = "NotStalled"
+SETTLED = "Settled"
+NOT_COMPLETE = "NotComplete"
+INVALID_SPEC = "InvalidSpec"
+
+State = Literal["True", "False", "Unknown"]
+Kind = Literal["progressing", "suspending", "suspended", "completed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said of the resource: its kind of state, with one reason and one sentence."""
+
+    kind: Kind
+    reason: str
+    message: str
+
+
+def build(
+    verdict: Verdict, *, suspended: bool, generation: int | None, old: Iterable[Condition], now: str
+) -> list[Condition]:
+    """All conditions for a verdict; a transition time moves only where the status does."""
+    before = {condition.type: condition for condition in old}
+    result = []
+    for kind, (state, reason, message) in _states(verdict, suspended=suspended).items():
+        previous = before.get(kind)
+        same = previous is not None and previous.status == state
+        result.append(
+            Condition(
+                type=kind,
+                status=state,
+                observed_generation=generation,
+                last_transition_time=previous.last_transition_time if previous and same else now,
+                reason=reason,
+                message=message[:32768],
+            )
+        )
+    return result
+
+
+def _states(verdict: Verdict, *, suspended: bool) -> dict[str, tuple[State, str, str]]:
+    said = (verdict.reason, verdict.message)
+    progressing = verdict.kind in ("progressing", "suspending")
+    ready: dict[Kind, State] = {"completed": "True", "failed": "False", "suspended": "False"}
+    return {
+        READY: (ready.get(verdict.kind, "Unknown"), *said),
+        RECONCILING: ("True", *said) if progressing else ("False", SETTLED, ""),
+        STALLED: ("True", *said) if verdict.kind == "failed" else ("False", NOT_STALLED, ""),
+        SUSPENDED: ("True", SUSPENDED, "spec.suspend is true") if suspended else ("False", NOT_SUSPENDED, ""),
+        COMPLETE: (
+            ("True", *said)
+            if verdict.kind == "completed"
+            else ("False", verdict.reason if verdict.kind == "failed" else NOT_COMPLETE, "")
+        ),
+    }

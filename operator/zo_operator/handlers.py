@@ -1,0 +1,69 @@
+"""What kopf calls: each handler is one delegation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kopf
+
+from zo_operator import names
+from zo_operator.application import Application
+from zo_operator.cluster.kinds import CHILDREN, RESOURCE, KindInfo
+from zo_operator.settings import Settings
+
+# kopf asks for credentials again after this time, because a service account's token does not live long.
+_CREDENTIALS_LIFE = timedelta(minutes=10)
+
+
+def register(app: Application) -> kopf.OperatorRegistry:
+    """A registry of handlers for one application."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return app.login(expiration=datetime.now(UTC) + _CREDENTIALS_LIFE)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings, app.settings)
+        await app.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await app.stop()
+
+    for kind in (RESOURCE, *CHILDREN):
+        _watch(registry, app, kind)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, app: Application, kind: KindInfo) -> None:
+    group, _, version = kind.api_version.rpartition("/")
+
+    @kopf.on.event(group, version, kind.plural, registry=registry, id=f"{kind.plural}-seen")
+    async def seen(event: kopf.RawEvent, **_: Any) -> None:
+        app.controller.seen(kind, event["type"], dict(event["object"]))
+
+
+def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
+    """kopf watches and nothing else: it stores no state in objects, adds no finalizers and posts no events. Where
+    it would, it does so under the project's own prefix."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.persistence.finalizer = f"{names.GROUP}/operator"
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = ours.request_timeout
+    settings.networking.connect_timeout = ours.connect_timeout
+    settings.watching.connect_timeout = ours.connect_timeout
+    settings.watching.server_timeout = ours.watch_timeout
+    settings.watching.client_timeout = ours.watch_timeout + 30
+    settings.watching.chunk_size = 500
+    settings.queueing.worker_limit = 64
+    settings.queueing.idle_timeout = 1.0
+    settings.process.ultimate_exiting_timeout = ours.drain_seconds + 60
+    for kind in CHILDREN:
+        group, _, version = kind.api_version.rpartition("/")
+        settings.watching.label_selectors[group, version, kind.plural] = kind.selector

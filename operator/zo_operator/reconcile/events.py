@@ -1,0 +1,72 @@
+"""Events: what changed between the stored status and the new one, told once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zo_operator import conditions
+from zo_operator.api.spec import ZOFineTuneSpec
+from zo_operator.api.status import Status
+from zo_operator.reconcile.observed import Emit
+
+_MESSAGE_LIMIT = 1024
+
+
+def events(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Iterator[Emit]:
+    """One event for each transition. The keys depend on both statuses and on no clock, so that an operator that
+    died between the event and the status tells it under the same name again."""
+    for kind, reason, message in _transitions(old, new, spec):
+        number = new.rounds[0].number if new.rounds else 0
+        since = next((c.last_transition_time for c in old.conditions if c.type == conditions.READY), "")
+        key = "/".join((str(number), since, reason, message))
+        yield Emit("Warning" if kind else "Normal", reason, message[:_MESSAGE_LIMIT], key)
+
+
+def _transitions(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Iterator[tuple[bool, str, str]]:
+    """Yield (is a warning, reason, message)."""
+    before, after = old.rounds[:1], new.rounds[:1]
+    if after and (not before or before[0].number != after[0].number):
+        yield False, "RoundStarted", f"round {after[0].number} begins, Job {after[0].job}"
+    if new.last_failure is not None and (old.last_failure is None or old.last_failure.pod != new.last_failure.pod):
+        failure, limit = new.last_failure, spec.backoff_limit if spec else 0
+        code = "" if failure.exit_code is None else f" with exit code {failure.exit_code}"
+        count = f" ({new.failures or 0} failures, {limit} allowed)"
+        yield True, failure.reason, f"pod {failure.pod} ended{code}{count}: {failure.message}"
+    if new.version is not None and new.version != old.version:
+        yield False, "VersionPublished", f"version {new.version} at step {new.flushed_step or new.step}"
+    yield from _phase(old, new)
+
+
+def _phase(old: Status, new: Status) -> Iterator[tuple[bool, str, str]]:
+    ready = {c.type: c for c in new.conditions}[conditions.READY]
+    last = next((c for c in old.conditions if c.type == conditions.READY), None)
+    said_before = last is not None and last.reason == ready.reason
+    if new.phase == "Pending" and not said_before and ready.reason not in (conditions.PENDING, _failure_reason(new)):
+        yield True, ready.reason, ready.message
+    if new.phase == "Failed" and not (said_before and old.phase == "Failed"):
+        yield True, "Failed", f"{ready.reason}: {ready.message}"
+    if new.phase == old.phase:
+        return
+    if new.phase == "Succeeded":
+        yield False, ready.reason, _summary(new)
+    elif new.phase == "Suspended":
+        yield False, "Suspended", f"suspended after step {new.step}; {ready.message}"
+    elif new.phase in ("Running", "Queued"):
+        yield False, new.phase, ready.message
+    elif new.phase == "Pending" and old.phase == "Suspended":
+        yield False, "Resumed", f"the round goes on after step {new.step}"
+
+
+def _failure_reason(status: Status) -> str | None:
+    return status.last_failure.reason if status.last_failure else None
+
+
+def _summary(status: Status) -> str:
+    parts = [f"{status.step} steps"]
+    if status.accuracy_after is not None and status.accuracy_before is not None:
+        parts.append(f"held-out accuracy {status.accuracy_before:.4g} to {status.accuracy_after:.4g}")
+    elif status.held_out_loss is not None:
+        parts.append(f"held-out loss {status.held_out_loss:.4g}")
+    if status.version is not None:
+        parts.append(f"version {status.version}")
+    return ", ".join(parts)

@@ -1,0 +1,76 @@
+"""What is to be said of a resource: one verdict for the conditions, one word for the phase."""
+
+from __future__ import annotations
+
+from zo_operator import conditions
+from zo_operator.api.spec import ZOFineTuneSpec
+from zo_operator.api.status import Phase, Round
+from zo_operator.conditions import Verdict
+from zo_operator.reconcile import pods as podfacts
+from zo_operator.reconcile.observed import Observed, Refusal
+from zo_operator.reconcile.view import View, is_suspended
+
+
+def judge(spec: ZOFineTuneSpec, current: Round, view: View, observed: Observed) -> tuple[Verdict, Phase]:
+    """The verdict on a resource whose spec is valid. The first of these that applies is what users see."""
+    if observed.refusal is not None:
+        return refused(observed.refusal)
+    if current.outcome is not None:
+        return _ended(current)
+    if spec.suspend:
+        return _suspended(view)
+    return _going(spec, view, observed)
+
+
+def invalid(message: str) -> tuple[Verdict, Phase]:
+    """The verdict on a spec that the schema let through and the models refuse."""
+    return Verdict("failed", conditions.INVALID_SPEC, message), "Failed"
+
+
+def refused(refusal: Refusal) -> tuple[Verdict, Phase]:
+    """The verdict when the API server does not take a child."""
+    message = f"{refusal.action}: {refusal.message}"
+    if refusal.final:
+        return Verdict("failed", refusal.reason, message), "Failed"
+    return Verdict("progressing", refusal.reason, message), "Pending"
+
+
+def _ended(current: Round) -> tuple[Verdict, Phase]:
+    if current.outcome == "Completed":
+        message = current.message or "the round is complete"
+        return Verdict("completed", current.reason or "Completed", message), "Succeeded"
+    return Verdict("failed", current.reason or "Failed", current.message or ""), "Failed"
+
+
+def _suspended(view: View) -> tuple[Verdict, Phase]:
+    if view.stopped and (view.job is None or is_suspended(view.job)):
+        return Verdict("suspended", conditions.SUSPENDED, "finished steps are in the log"), "Suspended"
+    return Verdict(
+        "suspending", conditions.SUSPENDING, "the pods are writing their last steps to the log"
+    ), "Stopping"
+
+
+def _going(spec: ZOFineTuneSpec, view: View, observed: Observed) -> tuple[Verdict, Phase]:
+    if view.blocked or view.job_deleting:
+        message = "pods of an earlier Job are still stopping; the log has one writer at a time"
+        return Verdict("progressing", conditions.STOPPING_PREVIOUS, message), "Stopping"
+    if spec.queue_name and (view.job is None or is_suspended(view.job)):
+        message = f"waiting for Kueue to admit the Job from the queue {spec.queue_name}"
+        return Verdict("progressing", conditions.QUEUED, message), "Queued"
+    if podfacts.running(view.leader):
+        return _running(observed), "Running"
+    return _pending(view), "Pending"
+
+
+def _running(observed: Observed) -> Verdict:
+    stage = observed.progress.phase if observed.progress is not None else "Running"
+    return Verdict("progressing", stage, "the leader pod runs")
+
+
+def _pending(view: View) -> Verdict:
+    if view.waiting is not None:
+        return Verdict("progressing", view.waiting.reason, view.waiting.message)
+    if view.failure is not None:
+        message = f"pod {view.failure.pod} failed and is tried again: {view.failure.message}"
+        return Verdict("progressing", view.failure.reason, message)
+    return Verdict("progressing", conditions.PENDING, "the pods have not started yet")

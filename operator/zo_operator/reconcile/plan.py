@@ -1,0 +1,92 @@
+"""The whole decision of the operator, as one pure function."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from zo_operator import conditions
+from zo_operator.api.spec import ZOFineTuneSpec, parse_spec
+from zo_operator.api.status import Phase, Round, Status
+from zo_operator.conditions import Verdict
+from zo_operator.reconcile import pods as podfacts
+from zo_operator.reconcile.children import actions
+from zo_operator.reconcile.events import events
+from zo_operator.reconcile.judge import invalid, judge
+from zo_operator.reconcile.measure import measured
+from zo_operator.reconcile.observed import Defaults, Observed, Plan, Resource, timestamp
+from zo_operator.reconcile.outcome import conclude
+from zo_operator.reconcile.rounds import advance
+from zo_operator.reconcile.view import View, look
+from zo_runtime.errors import InvalidSpec
+
+
+def plan(resource: Resource, observed: Observed, now: datetime, defaults: Defaults) -> Plan:
+    """Decide what to do about one resource.
+
+    Pure: the same resource, observation and time give the same plan. Level-triggered: nothing but the stored
+    status is remembered between two plans, and carrying out a plan twice does no harm.
+
+    Args:
+        resource: the `ZOFineTune` as stored.
+        observed: everything that carries its uid, and the leader's progress if it was asked.
+        now: the present moment, for times in the status.
+        defaults: settings of the operator.
+    """
+    if resource.deleting:
+        # Owner references do the rest, with or without an operator.
+        return Plan()
+    try:
+        spec = parse_spec(resource.spec)
+    except InvalidSpec as error:
+        return _refuse(resource, str(error), timestamp(now))
+    rounds = advance(resource, spec, timestamp(now), defaults.history)
+    view = look(rounds[0], observed)
+    if rounds[0].outcome is None and view.end is not None:
+        if view.result is None and not observed.live:
+            return Plan(refresh=True)
+        rounds[0] = conclude(rounds[0], view, view.end, resource.status, timestamp(now))
+    rounds[0] = _started(rounds[0], view)
+    verdict, phase = judge(spec, rounds[0], view, observed)
+    status = _status(resource, spec, rounds, view, observed, verdict, phase, now)
+    told = tuple(events(resource.status, status, spec))
+    children = tuple(actions(resource, spec, rounds[0], view, observed, defaults))
+    return Plan((*children, *told), status, poll=_polls(spec, view, phase))
+
+
+def _polls(spec: ZOFineTuneSpec, view: View, phase: Phase) -> bool:
+    return phase == "Running" and podfacts.address(view.leader, spec.metrics.port) is not None
+
+
+def _refuse(resource: Resource, message: str, now: str) -> Plan:
+    """Say that the spec is invalid, and touch nothing."""
+    old = resource.status
+    verdict, phase = invalid(message)
+    said = conditions.build(verdict, suspended=False, generation=resource.generation, old=old.conditions, now=now)
+    update = {"observed_generation": resource.generation, "phase": phase, "conditions": said}
+    status = old.model_copy(update=update)
+    return Plan(tuple(events(old, status, None)), status)
+
+
+def _started(current: Round, view: View) -> Round:
+    began = (view.job or {}).get("status", {}).get("startTime")
+    if current.start_time is not None or began is None:
+        return current
+    return current.model_copy(update={"start_time": began})
+
+
+def _status(
+    resource: Resource,
+    spec: ZOFineTuneSpec,
+    rounds: list[Round],
+    view: View,
+    observed: Observed,
+    verdict: Verdict,
+    phase: Phase,
+    now: datetime,
+) -> Status:
+    old = resource.status
+    said = conditions.build(
+        verdict, suspended=spec.suspend, generation=resource.generation, old=old.conditions, now=timestamp(now)
+    )
+    numbers = measured(old, spec, rounds[0], view, observed.progress, phase, now)
+    return Status(observed_generation=resource.generation, phase=phase, conditions=said, rounds=rounds, **numbers)
