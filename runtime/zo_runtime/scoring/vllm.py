@@ -13,6 +13,7 @@ from zo_runtime.data.examples import Example
 from zo_runtime.errors import EngineFailed, InvalidSpec, UnsupportedModel
 from zo_runtime.scoring.plan import Mode, Query, accuracy, choose_mode, example_losses, mean_loss, plan_queries
 from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
 
@@ -156,10 +157,12 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
     rank = slot_rank(layout)
     # One process: the engine core beside the training loop, so that a step costs no message between processes.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    import zo_runtime.vllm_ext  # noqa: F401, PLC0415 - before vLLM starts a worker in this process
     from vllm import LLM  # noqa: PLC0415
+
+    shield_llvmlite()
 
     modules = sorted({t.name.rsplit(".", 1)[-1] for t in layout.tensors})
     try:

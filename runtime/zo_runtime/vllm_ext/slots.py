@@ -44,10 +44,10 @@ class Target:
         if self.module.tp_size == 1:
             return matrix
         if self.module.n_slices == 1:
-            return slicer(matrix)  # type: ignore[no-any-return]
+            return slicer(matrix)
         parts: list[torch.Tensor | None] = [None] * self.module.n_slices
         parts[self.index] = matrix
-        return slicer(parts)[self.index]  # type: ignore[no-any-return]
+        return slicer(parts)[self.index]
 
 
 def find_targets(manager: Any, layout: BankLayout) -> list[Target]:

@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
+from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.replica import Replica, make_replica
 from zo_runtime.vllm_ext.slots import Target, find_targets
 from zo_runtime.zo.layout import BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
+
+# A spawned worker (tensor parallelism) imports this module just before it starts.
+shield_llvmlite()
 
 
 def slot_request(index: int) -> LoRARequest:

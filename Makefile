@@ -1,0 +1,46 @@
+# Everything starts here: `make demo` runs the main job, `make test` passes the tests. Both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL := .cache/models/SmolLM2-135M-Instruct
+DEMO_DATA := .cache/data/messages.jsonl
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make the virtual environment
+
+$(VENV)/.ready: requirements.lock tools/setup.sh
+	PYTHON=$(PYTHON) tools/setup.sh $(VENV)
+
+$(MODEL)/model.safetensors: tools/fetch_model.py | $(VENV)/.ready
+	$(BIN)/python -m tools.fetch_model $(MODEL)
+
+$(DEMO_DATA): tools/fetch_messages.py | $(VENV)/.ready
+	$(BIN)/python -m tools.fetch_messages $(DEMO_DATA)
+
+demo: $(VENV)/.ready $(MODEL)/model.safetensors $(DEMO_DATA) ## Adapt a real LLM on this machine, then verify and replay its log
+	$(BIN)/python -m tools.demo examples/quickstart.yaml
+
+test: $(VENV)/.ready $(MODEL)/model.safetensors ## Run every check and every test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready ## Style, types and architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready $(MODEL)/model.safetensors ## Time a step against the LOZO loop and a plain forward
+	$(BIN)/python -m bench.step --model $(MODEL)
+
+lock: $(VENV)/.ready ## Write down the versions of the present environment
+	$(BIN)/python -m tools.lock > requirements.lock
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) .cache demo

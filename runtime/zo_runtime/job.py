@@ -1,0 +1,231 @@
+"""One job from its manifest to its result: wires the data, the engine, the log and the observers together.
+
+The order matters: everything that can be wrong with the manifest, the data and the log is found before the engine
+spends time on loading, except for what only the engine knows.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from zo_runtime.config.document import Document, RunSpec
+from zo_runtime.console import ConsoleObserver
+from zo_runtime.data.batches import BatchOrder
+from zo_runtime.data.dataset import Dataset, load_dataset
+from zo_runtime.data.tokenizer import HuggingFaceTokenizer
+from zo_runtime.deltalog.documents import Evaluation, ModelIdentity, RunInfo, Version
+from zo_runtime.deltalog.writer import LogWriter
+from zo_runtime.errors import InvalidData, LogCorrupt, ZOError
+from zo_runtime.progress import Progress, Result
+from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord
+from zo_runtime.scoring.protocol import Scorer
+from zo_runtime.storage.open import open_store
+from zo_runtime.storage.protocol import ObjectStore
+from zo_runtime.telemetry.metrics import MetricsObserver, RunMetrics
+from zo_runtime.telemetry.observer import Observers
+from zo_runtime.telemetry.server import TelemetryServer
+from zo_runtime.telemetry.tracker import ProgressTracker
+from zo_runtime.train import Ending, Training
+from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.estimator import power_of_two
+from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.method import Method
+
+
+class BaseModel(Protocol):
+    """What a job needs of the base model; `zo_runtime.scoring.base_model` is the real one."""
+
+    def identity(self) -> ModelIdentity:
+        """Name and digest of the weights."""
+
+    def tokenizer(self) -> Any:
+        """The model's Hugging Face tokenizer."""
+
+    def shapes(self) -> tuple[TensorShape, ...]:
+        """The layers to adapt."""
+
+    def start(self, layout: BankLayout, method: Method) -> Scorer:
+        """Load the engine."""
+
+
+def method_of(spec: RunSpec) -> Method:
+    """The part of the optimizer's settings that replay needs."""
+    o = spec.optimizer
+    return Method(
+        seed=o.seed,
+        interval=o.interval,
+        directions=o.directions,
+        epsilon=power_of_two(o.epsilon),
+        distribution=o.distribution,
+        momentum=o.momentum.beta if o.momentum else None,
+        weight_decay=o.weight_decay,
+    )
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGTERM or SIGINT came. A second one ends the process at once."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class Job:
+    """A manifest on its way to a result."""
+
+    def __init__(self, document: Document, base: BaseModel, stop_requested: Callable[[], bool]):
+        self._name, self._spec, self._base = document.metadata.name, document.spec, base
+        self._stop_requested = stop_requested
+        self._start = time.monotonic()
+        total = self._spec.optimizer.steps
+        self._metrics = RunMetrics(self._name)
+        self._metrics.set_total_steps(total)
+        self._tracker = ProgressTracker(Progress(total_steps=total, log_uri=self._spec.storage.uri))
+        self._console = ConsoleObserver(self._tracker.snapshot)
+        self._observer = Observers(self._tracker, MetricsObserver(self._metrics), self._console)
+
+    def run(self) -> Result:
+        """Run to the end. Errors of `zo_runtime.errors` pass through; `/metrics` and `/progress` are served
+        meanwhile."""
+        spec = self._spec
+        with ExitStack() as stack:
+            telemetry = spec.metrics
+            stack.enter_context(
+                TelemetryServer(telemetry.host, telemetry.port, self._metrics, self._tracker.snapshot)
+            )
+            stack.enter_context(self._console)
+            try:
+                return self._run(stack)
+            except ZOError:
+                self._observer.on_phase("Failed")
+                raise
+
+    def _run(self, stack: ExitStack) -> Result:
+        spec = self._spec
+        self._observer.on_phase("Loading")
+        dataset = self._load_data()
+        layout = BankLayout(self._base.shapes(), spec.optimizer.rank, spec.optimizer.subspaces)
+        method = method_of(spec)
+        store = open_store(spec.storage.uri, spec.storage.s3)
+        log = stack.enter_context(LogWriter.open(store, self._run_info(layout, method), data_digest=dataset.digest))
+        self._keep_quarantine(store, dataset)
+        training = self._prepare(dataset, log, layout, method, stack)
+        self._observer.on_phase("Training")
+        ending = training.run()
+        self._observer.on_phase("Finished")
+        return self._result(log, ending)
+
+    def _load_data(self) -> Dataset:
+        spec = self._spec
+        tokenizer = HuggingFaceTokenizer(self._base.tokenizer())
+        dataset = load_dataset(spec.data, spec.objective, tokenizer, spec.model.max_length, spec.storage.s3)
+        if not dataset.held_out:
+            raise InvalidData(
+                "spec.data.heldOut: nothing is held out, so nothing can be evaluated: raise `fraction` or "
+                "`examples`, or give spec.data.evaluation"
+            )
+        self._observer.on_message(f"{len(dataset.train)} examples to learn from, {len(dataset.held_out)} held out")
+        return dataset
+
+    def _run_info(self, layout: BankLayout, method: Method) -> RunInfo:
+        """Whatever makes two runs different runs stands here: another value needs another log."""
+        spec = self._spec
+        settings: dict[str, JsonValue] = {
+            "objective": spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "optimizer": spec.optimizer.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "data": {"seed": spec.data.seed, "maxLength": spec.model.max_length},
+        }
+        now = datetime.now(UTC).replace(microsecond=0)
+        return RunInfo.build(self._name, self._base.identity(), layout, method, settings, now)
+
+    def _keep_quarantine(self, store: ObjectStore, dataset: Dataset) -> None:
+        """Set the records that do not fit beside the log, where their owner finds them."""
+        counts = dataset.quarantine.counts
+        self._observer.on_quarantine(counts)
+        if counts:
+            store.put(f"quarantine/{dataset.digest[:16]}.jsonl", dataset.quarantine.to_json_lines())
+
+    def _prepare(
+        self, dataset: Dataset, log: LogWriter, layout: BankLayout, method: Method, stack: ExitStack
+    ) -> Training:
+        spec = self._spec
+        self._observer.on_message(f"loading {spec.model.name} into vLLM")
+        scorer = self._base.start(layout, method)
+        stack.callback(scorer.close)
+        bank = self._restore(log, layout, method, scorer)
+        return Training(
+            optimizer=spec.optimizer,
+            evaluation=spec.evaluation,
+            flush=spec.storage.flush,
+            train=dataset.train,
+            held_out=dataset.held_out[: spec.evaluation.max_examples],
+            order=BatchOrder(spec.data.seed, len(dataset.train), spec.optimizer.batch_size),
+            bank=bank,
+            scorer=scorer,
+            log=log,
+            observer=self._observer,
+            stop_requested=self._stop_requested,
+        )
+
+    def _restore(self, log: LogWriter, layout: BankLayout, method: Method, scorer: Scorer) -> Bank:
+        """Bring a fresh bank, and the scorer's replica, to the log's last durable step."""
+        bank = Bank(layout, method)
+        for version in log.versions:
+            evaluation = _evaluated(version)
+            self._tracker.on_evaluation(
+                EvaluationRecord(version.last_step, evaluation.loss, evaluation.accuracy, evaluation.examples, 0.0)
+            )
+            self._tracker.on_publish(PublishRecord(version.number, version.last_step, version.digest))
+        if log.step:
+            self._observer.on_message(f"resuming after step {log.step}")
+            updates = list(log.updates())
+            bank.apply(updates)
+            scorer.apply(updates)
+            self._tracker.on_flush(FlushRecord(log.step, 0, log.head.digest, log.total_bytes))
+        if bank.digest() != log.head.digest:
+            raise LogCorrupt(
+                f"{self._spec.storage.uri}: replaying {log.step} steps gives the bank {bank.digest()}, the log says "
+                f"{log.head.digest}: find the damaged object with `zo verify`"
+            )
+        return bank
+
+    def _result(self, log: LogWriter, ending: Ending) -> Result:
+        first, last = _evaluated(log.versions[0]), _evaluated(log.versions[-1])
+        return Result(
+            ok=True,
+            reason=ending,
+            message=f"{log.step} steps, version {log.versions[-1].number}",
+            steps=log.step,
+            seconds=round(time.monotonic() - self._start, 3),
+            accuracy_before=first.accuracy,
+            accuracy_after=last.accuracy,
+            loss_before=first.loss,
+            loss_after=last.loss,
+            log_uri=self._spec.storage.uri,
+            version=log.versions[-1].number,
+            digest=log.head.digest,
+            bytes_per_step=round(log.total_bytes / log.step, 2),
+            quarantined=self._tracker.snapshot().quarantined,
+        )
+
+
+def _evaluated(version: Version) -> Evaluation:
+    if version.evaluation is None:  # only another program's version has none
+        raise LogCorrupt(f"version {version.number} has no evaluation: find the damaged object with `zo verify`")
+    return version.evaluation

@@ -1,0 +1,56 @@
+"""The base model of a manifest as vLLM will load it: identity, tokenizer, shapes, and the engine."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from zo_runtime.config.document import RunSpec
+from zo_runtime.deltalog.documents import ModelIdentity
+from zo_runtime.errors import UnsupportedModel
+from zo_runtime.scoring.protocol import Scorer
+from zo_runtime.scoring.shapes import adapted_shapes, model_digest
+from zo_runtime.scoring.vllm import EngineOptions, VllmScorer, slot_rank
+from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.method import Method
+
+
+class VllmModel:
+    """`job.BaseModel` on stock vLLM."""
+
+    def __init__(self, spec: RunSpec, options: EngineOptions):
+        self._spec, self._options = spec, options
+
+    def identity(self) -> ModelIdentity:
+        """Name and digest of the weights; the digest reads every byte of them once."""
+        model = self._spec.model
+        return ModelIdentity(name=model.name, revision=model.revision, digest=model_digest(model), dtype=model.dtype)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        import transformers  # noqa: PLC0415
+
+        model = self._spec.model
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
+            )
+        except (OSError, ValueError, KeyError) as error:
+            text = " ".join(str(error).split())[:300]
+            raise UnsupportedModel(
+                f"spec.model.name: {model.name}: no tokenizer there ({text}): give a Hugging Face id or a folder "
+                f"with a tokenizer beside the weights"
+            ) from error
+
+    def tokenizer(self) -> Any:
+        """The model's Hugging Face tokenizer."""
+        return self._tokenizer
+
+    def shapes(self) -> tuple[TensorShape, ...]:
+        """The layers that `spec.optimizer.targetModules` selects."""
+        return adapted_shapes(self._spec.model, self._spec.optimizer.target_modules)
+
+    def start(self, layout: BankLayout, method: Method) -> Scorer:
+        """Load the engine. Raise `InvalidSpec`, `UnsupportedModel` or `EngineFailed`."""
+        slot_rank(layout)  # a rank that vLLM lacks is told at once, not after the weights are loaded
+        return VllmScorer(self._spec.model, layout, method, self._options)

@@ -1,0 +1,87 @@
+"""The readable scorer: plain Transformers in float32, no engine. Tests hold the vLLM scorer against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from zo_runtime.data.examples import Example
+from zo_runtime.scoring.plan import accuracy, example_losses, mean_loss
+from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.layout import BankLayout, subspace_of
+from zo_runtime.zo.method import Method, Update
+
+
+class ReferenceScorer:
+    """`Scorer` on a Transformers model: every adapted layer adds x (B A + probe)^T to its output."""
+
+    def __init__(self, model: Any, layout: BankLayout, method: Method):
+        """`model` is a causal language model in float32 whose linear layers the layout names."""
+        self._model = model.eval()
+        self._bank = Bank(layout, method)
+        self._deltas: list[torch.Tensor | None] = [None] * len(layout.tensors)
+        modules = dict(model.named_modules())
+        for i, tensor in enumerate(layout.tensors):
+            modules[tensor.name].register_forward_hook(self._hook(i))
+        self._load(0.0, 1, 0)
+
+    def apply(self, updates: Sequence[Update]) -> None:
+        """`Scorer.apply`."""
+        self._bank.apply(updates)
+
+    def score(self, examples: Sequence[Example], step: int) -> Losses:
+        """`Scorer.score`."""
+        plus: list[float] = []
+        minus: list[float] = []
+        for j in range(self._bank.method.directions):
+            for sign, means in ((1.0, plus), (-1.0, minus)):
+                self._load(sign * self._bank.method.epsilon, step, j)
+                means.append(mean_loss(self._losses(examples)))
+        tokens = 2 * len(plus) * sum(len(e.prompt) for e in examples)
+        return Losses(tuple(plus), tuple(minus), tokens)
+
+    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+        """`Scorer.evaluate`."""
+        self._load(0.0, 1, 0)
+        losses = self._losses(examples)
+        return Evaluation(mean_loss(losses), accuracy(losses), len(examples))
+
+    def digest(self) -> str:
+        """`Scorer.digest`."""
+        return self._bank.digest()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _hook(self, tensor: int) -> Callable[..., torch.Tensor]:
+        def add(_module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            delta = self._deltas[tensor]
+            return output if delta is None else output + inputs[0] @ delta.t()
+
+        return add
+
+    def _load(self, scale: float, step: int, direction: int) -> None:
+        """Set each layer's delta to sum_k B_k A_k + scale * U A_k of the step's subspace."""
+        bank = self._bank
+        active = subspace_of(step, bank.method.interval, bank.layout.subspaces)
+        for i in range(len(bank.layout.tensors)):
+            pairs = [(bank.factor(i, k), bank.basis(i, k)) for k in range(bank.layout.subspaces)]
+            if scale:
+                pairs.append((bank.direction(i, step, direction) * scale, bank.basis(i, active)))
+            self._deltas[i] = sum(
+                (torch.from_numpy(b) @ torch.from_numpy(a) for b, a in pairs), start=torch.zeros(())
+            )
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _losses(self, examples: Sequence[Example]) -> list[tuple[float, bool | None]]:
+        answers = []
+        for example in examples:
+            for candidate in example.candidates:
+                ids = torch.tensor([example.prompt + candidate])
+                logs = self._model(ids).logits[0].double().log_softmax(-1)
+                start = len(example.prompt) - 1
+                answers.append([logs[start + i, t].item() for i, t in enumerate(candidate)])
+        return example_losses(examples, "prompt_logprobs", answers)

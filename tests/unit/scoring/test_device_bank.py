@@ -1,0 +1,45 @@
+"""The torch bank, as a GPU runs it, against the native one: the same bits."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zo_runtime.vllm_ext.device_bank import DeviceBank
+from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.estimator import round_coefficient
+from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.method import Method, Update
+
+LAYOUT = BankLayout((TensorShape("a.q_proj", 5, 3), TensorShape("a.fc1", 130, 70)), rank=2, subspaces=3)
+
+
+@settings(max_examples=30)
+@given(
+    st.builds(
+        Method,
+        seed=st.integers(0, 2**64 - 1),
+        interval=st.integers(1, 4),
+        directions=st.integers(1, 3),
+        epsilon=st.just(2.0**-10),
+        distribution=st.sampled_from(["binomial16", "rademacher"]),
+        momentum=st.one_of(st.none(), st.floats(0, 0.99)),
+        weight_decay=st.sampled_from([0.0, 0.1]),
+    ),
+    st.integers(1, 9),
+)
+def test_device_bank_has_the_banks_bits(method: Method, steps: int) -> None:
+    rng = np.random.default_rng(steps)
+    host, device = Bank(LAYOUT, method), DeviceBank(LAYOUT, method, torch.device("cpu"))
+    for step in range(1, steps + 1):
+        row = rng.normal(size=method.directions) * 1e-3
+        update = Update(step, float(np.float32(3e-4)), tuple(round_coefficient(c) for c in row))
+        host.apply([update])
+        device.apply([update])
+        assert device.digest() == host.digest()
+    for j in range(method.directions):
+        u = host.whole_direction(steps, j)
+        assert np.array_equal(device.direction(steps, j).numpy(), u)
+        assert np.array_equal(host.direction(1, steps, j).reshape(-1), u[10:])
+    for tensor in range(2):
+        assert np.array_equal(device.basis(tensor, 2).numpy(), host.basis(tensor, 2))
