@@ -59,15 +59,16 @@ RUN uv pip freeze --system | grep '==' | LC_ALL=C sort > /tmp/before.txt \
     && uv pip install --system --no-cache --constraints /tmp/before.txt "$(echo /dist/*.whl)[core]" \
     && uv pip freeze --system | grep '==' | LC_ALL=C sort > /tmp/after.txt \
     && test -z "$(LC_ALL=C comm -23 /tmp/before.txt /tmp/after.txt)" \
-    && rm -r /tmp/before.txt /tmp/after.txt /dist
-# All caches (vLLM, Triton, Inductor, numba, Hugging Face) go below HOME, the only place a read-only root needs to
-# have writable; USER is for libraries that look the user's name up.
+    && rm -r /tmp/before.txt /tmp/after.txt /dist \
+    && install --directory --owner=65532 --group=0 --mode=0775 /var/lib/zofinetune
+# All caches (vLLM, Triton, Inductor, numba, Hugging Face) go below HOME, where a pod mounts a volume over a
+# read-only root; USER is for libraries that look the user's name up.
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    HOME=/tmp \
+    HOME=/var/lib/zofinetune \
     USER=zofinetune \
     LOGNAME=zofinetune
-WORKDIR /tmp
+WORKDIR /var/lib/zofinetune
 USER 65532:65532
 EXPOSE 9464
 ENTRYPOINT []

@@ -2,34 +2,37 @@
 {{- define "zofinetune.operatorRules" -}}
 - apiGroups: [zofinetune.io]
   resources: [zofinetunes]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 - apiGroups: [zofinetune.io]
   resources: [zofinetunes/status]
-  verbs: [get, patch]
-# Owner references that block deletion need it where OwnerReferencesPermissionEnforcement is on.
-- apiGroups: [zofinetune.io]
-  resources: [zofinetunes/finalizers]
-  verbs: [update]
+  verbs: [patch]
 # Server-side apply asks for `create` as well as `patch` when the object is new.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [configmaps, services]
-  verbs: [get, list, watch, create, patch, delete]
+  resources: [configmaps]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch, create, patch]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
 
-{{/* The lease that says which replica works; it stands in the release's namespace. */}}
+{{/* The Lease that says which replica works; it stands in the release's namespace. */}}
 {{- define "zofinetune.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, create, update, patch]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "zofinetune.fullname" . }}]
+  verbs: [get, update]
 {{- end -}}
 
 {{/* What people may do, by role. Takes "admin", "editor" or "viewer". */}}

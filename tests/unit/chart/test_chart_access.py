@@ -5,6 +5,7 @@ import yaml
 from tools.chart import ROOT
 
 from fixtures.chart import VARIANTS, Object, of_kind, only, render
+from zo_operator.cluster.kinds import BY_KIND, EVENT, LEASE, WATCHED, KindInfo
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 CRDS = {path.name: yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml")}
@@ -32,6 +33,61 @@ def test_bindings_bind_rendered_roles_to_the_operators_account(variant):
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "team-a"}]
     created = {item["metadata"]["name"] for item in of_kind(objects, "ServiceAccount")}
     assert created in (set(), {account})
+
+
+# What the operator's code asks for, and why: see zo_operator/cluster and zo_operator/reconcile.
+WATCH = {"list", "watch"}
+NEEDED = {
+    "ZOFineTune": WATCH | {"get"},
+    "Job": WATCH | {"create", "patch", "delete"},
+    "ConfigMap": WATCH | {"create", "patch", "delete"},
+    "Service": WATCH | {"create", "patch"},
+    "Pod": WATCH,
+    "Event": {"create"},
+    "Lease": {"get", "create", "update"},
+}
+
+
+def granted(objects: list[Object], kind: KindInfo) -> set[str]:
+    group = kind.api_version.rpartition("/")[0]
+    users = ("admin", "editor", "viewer")
+    own = [
+        rule
+        for name in ("Role", "ClusterRole")
+        for item in of_kind(objects, name)
+        if not item["metadata"]["name"].endswith(users)
+        for rule in item["rules"]
+    ]
+    return {
+        verb
+        for rule in own
+        if (rule["apiGroups"], kind.plural in rule["resources"]) == ([group], True)
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.parametrize("scope", ["cluster", "namespace"])
+def test_the_operator_may_do_what_it_does_and_no_more(scope):
+    objects = render({"rbac": {"scope": scope}})
+    assert NEEDED.keys() == BY_KIND.keys()
+    assert {name: granted(objects, kind) for name, kind in BY_KIND.items()} == NEEDED
+    assert {kind.kind for kind in WATCHED} == {name for name, verbs in NEEDED.items() if verbs >= WATCH}
+    assert not NEEDED[EVENT.kind] & WATCH
+    status = [
+        rule for rule in rules(objects) if rule["resources"] == ["zofinetunes/status"] and "get" not in rule["verbs"]
+    ]
+    assert [rule["verbs"] for rule in status] == [["patch"]]
+    resources = {resource for rule in rules(objects) for resource in rule["resources"]}
+    assert resources == {kind.plural for kind in BY_KIND.values()} | {"zofinetunes/status"}
+
+
+def test_the_lease_is_the_one_that_the_operator_is_told():
+    objects = render()
+    (rule,) = (rule for rule in rules(objects) if LEASE.plural in rule["resources"] and "resourceNames" in rule)
+    environment = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [item["value"] for item in environment if item["name"] == "ZO_OPERATOR_LEASE_NAME"] == rule[
+        "resourceNames"
+    ]
 
 
 def test_namespace_scope_has_no_cluster_wide_object_but_the_crd():
