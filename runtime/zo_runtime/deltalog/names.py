@@ -1,0 +1,35 @@
+"""Where each object of a log lies: the one home of its keys."""
+
+from __future__ import annotations
+
+import re
+
+RUN = "run.json"
+LATEST = "LATEST.json"
+REPORT = "metrics/report.html"
+SEGMENTS = "segments/"
+METRICS = "metrics/"
+VERSIONS = "versions/"
+
+_RANGE = re.compile(r"(?:segments|metrics)/(\d{9,})-(\d{9,})\.parquet")
+
+
+def segment_key(first: int, last: int) -> str:
+    """Key of the segment that holds the steps `first`..`last`."""
+    return f"{SEGMENTS}{first:09d}-{last:09d}.parquet"
+
+
+def metrics_key(first: int, last: int) -> str:
+    """Key of the metrics of the steps `first`..`last`."""
+    return f"{METRICS}{first:09d}-{last:09d}.parquet"
+
+
+def version_key(number: int) -> str:
+    """Key of a published version."""
+    return f"{VERSIONS}{number}.json"
+
+
+def last_step_of(key: str) -> int | None:
+    """The last step that a segment's or a metrics object's key names; None for any other key."""
+    match = _RANGE.fullmatch(key)
+    return None if match is None else int(match[2])
