@@ -56,7 +56,7 @@ COPY --from=wheel /dist /dist
 # Whatever the base image brought stays at its version: what it has is the constraint, and the build fails if a
 # line of the list before is missing from the list after.
 RUN uv pip freeze --system | grep '==' | LC_ALL=C sort > /tmp/before.txt \
-    && uv pip install --system --no-cache --constraints /tmp/before.txt "$(echo /dist/*.whl)[core]" \
+    && uv pip install --system --no-cache --constraint /tmp/before.txt "$(echo /dist/*.whl)[core]" \
     && uv pip freeze --system | grep '==' | LC_ALL=C sort > /tmp/after.txt \
     && test -z "$(LC_ALL=C comm -23 /tmp/before.txt /tmp/after.txt)" \
     && rm -r /tmp/before.txt /tmp/after.txt /dist \
