@@ -137,8 +137,8 @@ def _value(value: object) -> str:
 
 def _commands(data: ReportData) -> str:
     uri = shlex.quote(data.uri)
-    step = data.versions[-1].step if data.versions else data.totals.steps
-    return f"zo verify {uri}\nzo replay {uri} --step {step} --out adapter"
+    replay = f"\nzo replay {uri} --step {data.versions[-1].step} --out adapter" if data.versions else ""
+    return f"zo verify {uri}{replay}"
 
 
 def _breakable(path: str) -> Markup:

@@ -13,6 +13,8 @@ from zo_runtime.report.scales import Scale, Unit, tick_labels, ticks
 
 # Room right of the plot, in pixels, for half of the last step's label.
 _RIGHT = 26
+# Up to this many dots are drawn strong; more are drawn faint, so that their density shows.
+_SPARSE = 120
 
 Shape = Literal["dots", "line", "marks", "rule"]
 
@@ -118,7 +120,8 @@ def _layer(layer: Layer, x: Scale, y: Scale) -> Markup:
             for (a, b), out in zip(points, beyond, strict=True)
             if out
         )
-        return _path(f"dots {tone}", inside) + _path(f"beyond {tone}", arrows)
+        crowd = "" if len(points) > _SPARSE else " sparse"
+        return _path(f"dots{crowd} {tone}", inside) + _path(f"beyond {tone}", arrows)
     line = _path(f"line {tone}", "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in points))
     if layer.shape == "line":
         return line

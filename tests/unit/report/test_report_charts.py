@@ -68,6 +68,13 @@ def test_a_far_outlier_becomes_an_arrow_and_a_sentence() -> None:
     assert paths(image, "dots")[0].count("M") == 499
 
 
+def test_few_dots_are_drawn_strong_and_many_faint() -> None:
+    few, many = time_chart(report_data(20)), time_chart(report_data(400))
+    assert few is not None
+    assert many is not None
+    assert (len(paths(drawn(few), "sparse")), len(paths(drawn(many), "sparse"))) == (1, 0)
+
+
 def test_what_is_not_finite_is_counted_not_drawn() -> None:
     gradient = np.array([1.0, np.nan, 2.0, np.inf])
     chart = gradient_chart(report_data(4, steps=step_series(4, projected_gradient=gradient)))

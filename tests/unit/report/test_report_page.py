@@ -116,6 +116,8 @@ def test_an_empty_run_says_so() -> None:
     page = render(empty())
     for sentence in ("No step has been recorded yet.", "No version has been published yet.", "None: every record"):
         assert sentence in page
+    assert text(parse(page), ".//li[@class='tile']")[0] == "Steps 0 0 versions published"
+    assert text(parse(page), ".//pre") == ["zo verify s3://adapters/reviews"]
 
 
 def test_the_commands_can_be_pasted_into_a_shell() -> None:
