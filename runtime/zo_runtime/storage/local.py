@@ -12,26 +12,21 @@ and then put back; whoever needs that writes something unique into each version.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zo_runtime.errors import StorageError
 from zo_runtime.storage.keys import HIDDEN, is_key, require_condition, require_key
 from zo_runtime.storage.local_faults import translated
+from zo_runtime.storage.local_files import LOCK, acquire, create, make_folder, read, sync_folder
 from zo_runtime.storage.protocol import NotFound, ObjectInfo, PreconditionFailed
 
-_LOCK = f"{HIDDEN}lock"
 _TEMPORARY = f"{HIDDEN}tmp"
 # A temporary file this much older than a fresh one has lost its writer: nobody takes an hour for one write.
 _STALE_SECONDS = 3600.0
-_LOCK_PATIENCE_SECONDS = 60.0
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStore:
@@ -47,7 +42,7 @@ class LocalStore:
         require_key(key)
         path = self._root / key
         with translated(path):
-            data = _read(path)
+            data = read(path)
         if data is None:
             raise NotFound(f"{self.uri}/{key}")
         return data, _etag(data)
@@ -58,15 +53,15 @@ class LocalStore:
         require_condition(if_absent, if_match)
         path = self._root / key
         with translated(path):
-            _make_folder(path.parent)
+            make_folder(path.parent)
             with self._temporary(data) as temporary, self._locked():
                 if if_match is not None and _current_etag(path) != if_match:
                     raise PreconditionFailed(f"{path} is not the object that was read")
                 if if_absent:
-                    _create(temporary, path)
+                    create(temporary, path)
                 else:
                     temporary.rename(path)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         return _etag(data)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -76,7 +71,7 @@ class LocalStore:
         for key in keys:
             path = self._root / key
             with translated(path):
-                data = _read(path)
+                data = read(path)
             if data is not None:  # else deleted since
                 yield ObjectInfo(key, len(data), _etag(data))
 
@@ -89,7 +84,7 @@ class LocalStore:
                 return
             with self._locked():
                 path.unlink(missing_ok=True)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
 
     def _keys(self, prefix: str) -> Iterator[str]:
         """Keys of the files below the deepest folder that `prefix` names in full."""
@@ -115,9 +110,9 @@ class LocalStore:
         Every change takes it, also those without a condition: between the comparison and the rename of a
         compare-and-swap nothing else may happen to the object.
         """
-        lock = os.open(self._root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            _acquire(lock, self._root)
+            acquire(lock, self._root)
             yield
         finally:
             os.close(lock)
@@ -126,7 +121,7 @@ class LocalStore:
     def _temporary(self, data: bytes) -> Iterator[Path]:
         """A synced file with `data` in the store's own corner; removed unless it was renamed away."""
         corner = self._root / _TEMPORARY
-        _make_folder(corner)
+        make_folder(corner)
         path = corner / uuid.uuid4().hex
         try:
             # Not tempfile: its mode 0600 would hide the object from the other pods of a shared volume.
@@ -153,70 +148,8 @@ class LocalStore:
         self._swept = True
 
 
-def _acquire(lock: int, root: Path) -> None:
-    """Wait for the lock, but not for ever: its holder may be stopped, and then someone has to look."""
-    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
-    delay = 0.001
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StorageError(
-                    f"{root}: another process has held {_LOCK} for {_LOCK_PATIENCE_SECONDS:.0f} s; "
-                    "end the writer that hangs, then start again"
-                ) from None
-        time.sleep(delay)
-        delay = min(2 * delay, 0.05)
-
-
-def _create(temporary: Path, path: Path) -> None:
-    """Give the file its name only if the name is free."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise PreconditionFailed(f"{path} exists") from None
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        # Some network file systems have no hard links: there the lock alone keeps other writers out.
-        if path.exists():
-            raise PreconditionFailed(f"{path} exists") from None
-        temporary.rename(path)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and make their names last through a power failure."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
-        return  # another writer was faster
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-
-
 def _current_etag(path: Path) -> str | None:
-    data = _read(path)
+    data = read(path)
     return None if data is None else _etag(data)
 
 

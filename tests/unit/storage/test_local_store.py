@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from fixtures.store_contract import StoreContract
 from zo_runtime.errors import StorageDenied, StorageError
-from zo_runtime.storage import local
+from zo_runtime.storage import local_files
 from zo_runtime.storage.local import LocalStore
 from zo_runtime.storage.memory import MemoryStore
 from zo_runtime.storage.protocol import NotFound, ObjectStore, PreconditionFailed
@@ -167,7 +167,7 @@ def test_an_object_where_a_folder_is(tmp_path: Path) -> None:
 def test_a_writer_that_hangs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = LocalStore(tmp_path)
     store.put("key", b"x")
-    monkeypatch.setattr(local, "_LOCK_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(local_files, "LOCK_PATIENCE_SECONDS", 0.05)
     with (tmp_path / ".zo-lock").open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(StorageError, match="another process has held"):
