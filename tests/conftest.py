@@ -6,5 +6,5 @@ from hypothesis import settings
 settings.register_profile("zofinetune", deadline=None)
 settings.load_profile("zofinetune")
 
-# The S3 server, and the proxy that makes it fail, for whoever needs them.
-pytest_plugins = ["fixtures.seaweed", "fixtures.faulty"]
+# The S3 server, the proxy that makes it fail, and the real model, for whoever needs them.
+pytest_plugins = ["fixtures.seaweed", "fixtures.faulty", "fixtures.model"]

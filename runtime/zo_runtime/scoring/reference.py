@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from zo_runtime.data.examples import Example
@@ -16,13 +17,13 @@ from zo_runtime.zo.method import Method, Update
 
 
 class ReferenceScorer:
-    """`Scorer` on a Transformers model: every adapted layer adds x (B A + probe)^T to its output."""
+    """`Scorer` on a Transformers model: every adapted layer adds x A^T B^T to its output, bank and probe side by side."""
 
     def __init__(self, model: Any, layout: BankLayout, method: Method):
         """`model` is a causal language model in float32 whose linear layers the layout names."""
         self._model = model.eval()
         self._bank = Bank(layout, method)
-        self._deltas: list[torch.Tensor | None] = [None] * len(layout.tensors)
+        self._factors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         modules = dict(model.named_modules())
         for i, tensor in enumerate(layout.tensors):
             modules[tensor.name].register_forward_hook(self._hook(i))
@@ -58,21 +59,21 @@ class ReferenceScorer:
 
     def _hook(self, tensor: int) -> Callable[..., torch.Tensor]:
         def add(_module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-            delta = self._deltas[tensor]
-            return output if delta is None else output + inputs[0] @ delta.t()
+            b, a = self._factors[tensor]
+            return output + inputs[0] @ a.t() @ b.t()
 
         return add
 
     def _load(self, scale: float, step: int, direction: int) -> None:
-        """Set each layer's delta to sum_k B_k A_k + scale * U A_k of the step's subspace."""
+        """Set each layer's B [out, (K+1) r] and A [(K+1) r, in]: the bank, then scale * U with the step's A_k."""
         bank = self._bank
         active = subspace_of(step, bank.method.interval, bank.layout.subspaces)
         for i in range(len(bank.layout.tensors)):
             pairs = [(bank.factor(i, k), bank.basis(i, k)) for k in range(bank.layout.subspaces)]
-            if scale:
-                pairs.append((bank.direction(i, step, direction) * scale, bank.basis(i, active)))
-            self._deltas[i] = sum(
-                (torch.from_numpy(b) @ torch.from_numpy(a) for b, a in pairs), start=torch.zeros(())
+            pairs.append((bank.direction(i, step, direction) * np.float32(scale), bank.basis(i, active)))
+            self._factors[i] = (
+                torch.from_numpy(np.concatenate([b for b, _ in pairs], axis=1)),
+                torch.from_numpy(np.concatenate([a for _, a in pairs], axis=0)),
             )
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]

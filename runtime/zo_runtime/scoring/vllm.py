@@ -53,7 +53,8 @@ class VllmScorer:
         self._method = method
         self._llm = _start_engine(model, layout, 2 * method.directions, options)
         self._compact = bool(self._llm.llm_engine.vllm_config.use_v2_model_runner)
-        self._modes: set[Mode] = set()
+        self.modes: set[Mode] = set()
+        """Ways of asking that were used so far."""
         wire = {"tensors": [list(asdict(t).values()) for t in layout.tensors], "rank": layout.rank,
                 "subspaces": layout.subspaces}  # fmt: skip
         try:
@@ -101,9 +102,9 @@ class VllmScorer:
 
     def _mode(self, examples: Sequence[Example]) -> Mode:
         mode = choose_mode(examples, self._compact)
-        if mode not in self._modes:
+        if mode not in self.modes:
             logger.info("Scoring mode: %s", mode)
-            self._modes.add(mode)
+            self.modes.add(mode)
         return mode
 
     def _losses(self, examples: Sequence[Example], slots: Sequence[int]) -> list[list[tuple[float, bool | None]]]:
