@@ -8,6 +8,7 @@ import yaml
 
 from fixtures.chart import (
     EVERYTHING,
+    NAMED,
     RELEASE,
     SWITCHES,
     VARIANTS,
@@ -161,7 +162,7 @@ def test_probes_and_services_name_ports_of_the_container(variant):
     assert only(objects, "Service")["spec"]["ports"][0]["targetPort"] in ports
 
 
-@every_variant
+@pytest.mark.parametrize("variant", NAMED)
 def test_two_renders_are_the_same(variant):
     assert fresh_template(json.dumps(VARIANTS[variant])) == template(VARIANTS[variant])
 
