@@ -42,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     low_rank = {"rank": options.rank, "interval": options.interval}
     with ExitStack() as stack:
         loops = _start_loops(stack, options, examples, optimizer, low_rank)
-        ours, forward, close = ours_and_forward(
-            options.model, examples, threads=options.threads, **optimizer, **low_rank
-        )
+        ours, forward, close = ours_and_forward(options.model, examples, **optimizer, **low_rank)
         stack.callback(close)
         sides: dict[str, Side] = {"lozo": loops["lozo"], "ours": ours, "forward": forward, **loops}
         seconds = run_rounds(sides, options.rounds, warmup=2)
