@@ -89,16 +89,6 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Two lists of maps as one, in which the user's item replaces the chart's of the same key.
-     Takes a dict: own, extra, key. */}}
-{{- define "zofinetune.mergeLists" -}}
-{{- $taken := dict -}}
-{{- range .extra }}{{ $_ := set $taken (get . $.key) true }}{{ end -}}
-{{- $all := list -}}
-{{- range .own }}{{ if not (hasKey $taken (get . $.key)) }}{{ $all = append $all . }}{{ end }}{{ end -}}
-{{- toYaml (concat $all .extra) -}}
-{{- end -}}
-
 {{/* The namespaces of `rbac.scope: namespace`, as a JSON list. */}}
 {{- define "zofinetune.namespaces" -}}
 {{- toJson (default (list .Release.Namespace) (.Values.rbac.namespaces | uniq | sortAlpha)) -}}

@@ -28,18 +28,18 @@
       fieldPath: metadata.name
 {{- end -}}
 
+{{/* The chart's variables and the user's as one list, in which the user's replace the chart's of the same name. */}}
+{{- define "zofinetune.env" -}}
+{{- $taken := dict -}}
+{{- range .Values.env }}{{ $_ := set $taken .name true }}{{ end -}}
+{{- $all := list -}}
+{{- range include "zofinetune.operatorEnv" . | fromYamlArray }}
+{{- if not (hasKey $taken .name) }}{{ $all = append $all . }}{{ end }}
+{{- end -}}
+{{- toYaml (concat $all .Values.env) -}}
+{{- end -}}
+
 {{- define "zofinetune.healthPort" -}}8080{{- end -}}
-
-{{- define "zofinetune.operatorVolumes" -}}
-- name: tmp
-  emptyDir:
-    sizeLimit: 64Mi
-{{- end -}}
-
-{{- define "zofinetune.operatorVolumeMounts" -}}
-- name: tmp
-  mountPath: /tmp
-{{- end -}}
 
 {{/* Spread constraints; one without a label selector is about the operator's own pods. */}}
 {{- define "zofinetune.spread" -}}

@@ -105,14 +105,21 @@ def test_lists_with_keys_have_no_duplicates(variant):
     for items, key in (
         (container(objects)["env"], "name"),
         (container(objects)["ports"], "containerPort"),
-        (container(objects)["volumeMounts"], "mountPath"),
-        (pod(objects)["volumes"], "name"),
+        (container(objects).get("volumeMounts", []), "mountPath"),
+        (pod(objects).get("volumes", []), "name"),
     ):
         keys = [item[key] for item in items]
         assert sorted(set(keys)) == sorted(keys)
-    assert {mount["name"] for mount in container(objects)["volumeMounts"]} <= {
-        v["name"] for v in pod(objects)["volumes"]
-    }
+    volumes = {volume["name"] for volume in pod(objects).get("volumes", [])}
+    assert {mount["name"] for mount in container(objects).get("volumeMounts", [])} <= volumes
+
+
+def test_a_variable_of_the_user_replaces_the_charts():
+    own = [{"name": "ZO_OPERATOR_LOG_LEVEL", "value": "error"}, {"name": "ZO_OPERATOR_WORKERS", "value": "2"}]
+    plain, changed = container(render())["env"], container(render({"env": own}))["env"]
+    assert [item for item in changed if item in own] == own
+    assert {item["name"] for item in changed} == {item["name"] for item in plain} | {"ZO_OPERATOR_WORKERS"}
+    assert len(changed) == len(plain) + 1
 
 
 @every_variant
