@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from fixtures.logs import DATA, Crash, FailingStore, FakeProcess, Trainer, bank_digest, make_row, run_info
+from fixtures.logs import DATA, LEASE, Crash, FailingStore, FakeProcess, Trainer, bank_digest, make_row, run_info
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.deltalog.verify import verify
 from zo_runtime.deltalog.writer import LogWriter
@@ -25,7 +25,7 @@ def dead(name: str) -> FakeProcess:
 
 def attempt(store: ObjectStore, name: str) -> None:
     """One process: open the log, go on to the end, stop."""
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=dead(name)) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=dead(name), lease_seconds=LEASE) as writer:
         Trainer(writer).train(STEPS)
 
 
@@ -99,7 +99,7 @@ def test_a_store_that_fails_once_costs_at_most_a_restart(after: bool) -> None:
 
 
 def with_retries(store: ObjectStore) -> None:
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=dead("first")) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=dead("first"), lease_seconds=LEASE) as writer:
         trainer = Trainer(writer)
         try:
             trainer.train(STEPS)
@@ -115,7 +115,7 @@ def test_the_head_in_doubt_ends_the_writer_until_it_is_opened_again() -> None:
     """A failed swap may have taken effect: going on could take back what a reader has seen."""
     store = MemoryStore()
     failing = FailingStore(store, 0, after=True, error=StorageError)
-    writer = LogWriter.open(failing, run_info(), data_digest=DATA, who=dead("first"))
+    writer = LogWriter.open(failing, run_info(), data_digest=DATA, who=dead("first"), lease_seconds=LEASE)
     trainer = Trainer(writer)
     trainer.train(3, publish_every=100, flush_every=100)  # publishes at its last step
     writer.append(make_row(4))
@@ -127,7 +127,7 @@ def test_the_head_in_doubt_ends_the_writer_until_it_is_opened_again() -> None:
         with pytest.raises(StorageError, match="start again to resume"):
             call()
     writer.close()
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("second")) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b"), lease_seconds=LEASE) as writer:
         assert writer.step == 4, "the swap had taken effect, and close released the run"
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from fixtures.logs import BEGUN, DATA, LAYOUT, METHOD, FakeProcess, run_info
+from fixtures.logs import BEGUN, DATA, LAYOUT, LEASE, METHOD, FakeProcess, run_info
 from zo_runtime.deltalog.documents import RunInfo
 from zo_runtime.deltalog.writer import LogWriter
 from zo_runtime.errors import LogMismatch
@@ -17,8 +17,8 @@ from zo_runtime.zo.layout import BankLayout, TensorShape
 
 def reopen(other: RunInfo) -> None:
     store = MemoryStore()
-    LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a")).close()
-    LogWriter.open(store, other, data_digest=DATA, who=FakeProcess("b")).close()
+    LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a"), lease_seconds=LEASE).close()
+    LogWriter.open(store, other, data_digest=DATA, who=FakeProcess("b"), lease_seconds=LEASE).close()
 
 
 def model(**changes: str) -> RunInfo:
@@ -69,9 +69,9 @@ def test_run_info_keeps_layout_and_method() -> None:
 
 def test_the_first_writers_description_stays() -> None:
     store = MemoryStore()
-    LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a")).close()
+    LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a"), lease_seconds=LEASE).close()
     before, _ = store.get("run.json")
     later = run_info().model_copy(update={"created": BEGUN + timedelta(days=1)})
-    with LogWriter.open(store, later, data_digest=DATA, who=FakeProcess("b")) as writer:
+    with LogWriter.open(store, later, data_digest=DATA, who=FakeProcess("b"), lease_seconds=LEASE) as writer:
         assert writer.run.created == BEGUN
     assert store.get("run.json")[0] == before

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fixtures.logs import DATA, METHOD, FakeProcess, Trainer, make_row, run_info
+from fixtures.logs import DATA, LEASE, METHOD, FakeProcess, Trainer, make_row, run_info
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.deltalog.verify import verify
 from zo_runtime.deltalog.writer import LogWriter
@@ -15,7 +15,7 @@ from zo_runtime.storage.memory import MemoryStore
 
 
 def open_log(store: MemoryStore, name: str = "w", data: str = DATA) -> LogWriter:
-    return LogWriter.open(store, run_info(), data_digest=data, who=FakeProcess(name))
+    return LogWriter.open(store, run_info(), data_digest=data, who=FakeProcess(name), lease_seconds=LEASE)
 
 
 def trained(steps: int = 25) -> MemoryStore:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.logs import DATA, FakeProcess, Trainer, bank_digest, make_row, run_info
+from fixtures.logs import DATA, LEASE, FakeProcess, Trainer, bank_digest, make_row, run_info
 from zo_runtime.deltalog.checked_json import _seal, sha256
 from zo_runtime.deltalog.parquet import encode_segment
 from zo_runtime.deltalog.reader import LogReader
@@ -25,7 +25,7 @@ from zo_runtime.storage.memory import MemoryStore
 def make_log() -> MemoryStore:
     """Two versions, and a head beyond them; and a report."""
     store = MemoryStore()
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a")) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a"), lease_seconds=LEASE) as writer:
         trainer = Trainer(writer)
         trainer.train(20)
         for step in (21, 22, 23):
@@ -78,7 +78,7 @@ def test_no_reader_uses_a_flipped_object(key: str) -> None:
         list(LogReader(store).updates())
     with (
         pytest.raises(LogCorrupt, match=key),
-        LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b")) as writer,
+        LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b"), lease_seconds=LEASE) as writer,
     ):
         list(writer.updates())
 
@@ -200,7 +200,7 @@ def test_what_is_no_checked_json_is_refused(data: bytes) -> None:
 def test_a_log_that_goes_on_meanwhile_is_sound() -> None:
     """Between two reads of a verification its writer replaces the last segment."""
     store = make_log()
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b")) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b"), lease_seconds=LEASE) as writer:
         trainer = Trainer(writer)
         get = store.get
 
@@ -218,7 +218,7 @@ def test_a_log_that_goes_on_meanwhile_is_sound() -> None:
 def test_a_reader_goes_on_where_the_writer_replaced_what_it_wanted() -> None:
     store = make_log()
     reader = LogReader(store)
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b")) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("b"), lease_seconds=LEASE) as writer:
         trainer = Trainer(writer)
         updates = reader.updates(15)
         got = [next(updates)]
@@ -230,7 +230,7 @@ def test_a_reader_goes_on_where_the_writer_replaced_what_it_wanted() -> None:
 def test_append_refuses_what_must_not_get_into_a_log() -> None:
     store = MemoryStore()
     good = make_row(1)
-    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a")) as writer:
+    with LogWriter.open(store, run_info(), data_digest=DATA, who=FakeProcess("a"), lease_seconds=LEASE) as writer:
         for bad, sentence in [
             (make_row(2), "expected step 1, got step 2"),
             (replace(good, loss_minus=(0.5,)), "loss_minus has 1 values, not 2"),
