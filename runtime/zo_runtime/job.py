@@ -21,6 +21,7 @@ from zo_runtime.data.batches import BatchOrder
 from zo_runtime.data.dataset import Dataset, load_dataset
 from zo_runtime.data.tokenizer import HuggingFaceTokenizer
 from zo_runtime.deltalog.documents import Evaluation, ModelIdentity, RunInfo, Version
+from zo_runtime.deltalog.quarantine_file import put_quarantine
 from zo_runtime.deltalog.writer import LogWriter
 from zo_runtime.errors import InvalidData, LogCorrupt, ZOError
 from zo_runtime.progress import Progress, Result
@@ -159,7 +160,7 @@ class Job:
         counts = dataset.quarantine.counts
         self._observer.on_quarantine(counts)
         if counts:
-            store.put(f"quarantine/{dataset.digest[:16]}.jsonl", dataset.quarantine.to_json_lines())
+            put_quarantine(store, dataset.quarantine.to_json_lines())
 
     def _prepare(
         self, dataset: Dataset, log: LogWriter, layout: BankLayout, method: Method, stack: ExitStack

@@ -60,9 +60,10 @@ def main() -> None:
     reference = ReferenceScorer(plain, layout, method)
     for one in (scorer, reference):  # a bank that is not zero, in one subspace; the probe is in the other
         one.apply([Update(1, 0.0, tuple(2.0**-12 * (-1) ** j for j in range(DIRECTIONS)))])
-    out: dict[str, Any] = {"digests": [scorer.digest(), reference.digest()], "modes": []}
+    out: dict[str, Any] = {"digests": [scorer.digest(), reference.digest()], "tokens": {}}
     for objective, words in OBJECTIVES.items():
         batch = examples(scorer.tokenizer, words)
+        out["tokens"][objective] = max(len(c) for c in batch[0].candidates)
         out[objective] = [gradients(one, batch, method.epsilon) for one in (scorer, reference)]
         out[objective] += [one.evaluate(batch).loss for one in (scorer, reference)]
     modes: set[Mode] = scorer.modes

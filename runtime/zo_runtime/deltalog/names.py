@@ -10,6 +10,7 @@ REPORT = "metrics/report.html"
 SEGMENTS = "segments/"
 METRICS = "metrics/"
 VERSIONS = "versions/"
+QUARANTINE = "quarantine/"
 
 _RANGE = re.compile(r"(?:segments|metrics)/(\d{9,})-(\d{9,})\.parquet")
 
@@ -27,6 +28,11 @@ def metrics_key(first: int, last: int) -> str:
 def version_key(number: int) -> str:
     """Key of a published version."""
     return f"{VERSIONS}{number}.json"
+
+
+def quarantine_key(digest: str) -> str:
+    """Key of the set-aside records whose bytes have that SHA-256."""
+    return f"{QUARANTINE}{digest}.jsonl"
 
 
 def last_step_of(key: str) -> int | None:

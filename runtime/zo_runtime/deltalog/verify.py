@@ -17,8 +17,9 @@ from typing import TypeVar
 from zo_runtime.deltalog.chain import History, chain_problems, link_problems, load_latest, load_link, load_run
 from zo_runtime.deltalog.documents import Head, Latest, ObjectRef, RunInfo
 from zo_runtime.deltalog.fetch import fetch, in_order, must_exist
-from zo_runtime.deltalog.names import LATEST, REPORT, RUN, version_key
+from zo_runtime.deltalog.names import LATEST, QUARANTINE, REPORT, RUN, version_key
 from zo_runtime.deltalog.parquet import Segment, decode_metrics, decode_segment
+from zo_runtime.deltalog.quarantine_file import get_quarantine
 from zo_runtime.deltalog.report_page import require_sound_report
 from zo_runtime.errors import LogCorrupt
 from zo_runtime.storage.protocol import ObjectStore
@@ -147,13 +148,15 @@ class _Verification:
         return None
 
     def _check_objects(self, history: History) -> None:
-        """Count the objects, note those that nothing names, and check the one that proves itself."""
+        """Count the objects, note those that nothing names, and check those that prove themselves."""
         named = {RUN, LATEST, REPORT, *(version_key(n) for n in range(1, self.report.versions + 1))}
         named |= {ref.key for ref in (*history.segments, *history.metrics)}
         for info in self._store.list():
             self.report.objects += 1
             self.report.bytes += info.size
-            if info.key not in named:
+            if info.key.startswith(QUARANTINE):
+                self._attempt(lambda key=info.key: get_quarantine(self._store, key))
+            elif info.key not in named:
                 self.report.notes.append(f"{info.key} is not named by the log; a crash may have left it")
             elif info.key == REPORT:
                 self._attempt(lambda: require_sound_report(self._store))

@@ -10,6 +10,7 @@ import numpy as np
 
 from zo_runtime.deltalog.documents import Version
 from zo_runtime.deltalog.names import QUARANTINE
+from zo_runtime.deltalog.quarantine_file import get_quarantine
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.report.model import EvaluationPoint, ReportData, StepSeries, Totals, VersionLine
 
@@ -64,9 +65,9 @@ def _line(version: Version) -> VersionLine:
 
 
 def _quarantine(log: LogReader) -> dict[str, int]:
-    """Records set aside, by reason: one JSON object a line, one file for each data set."""
+    """Records set aside, by reason: one JSON object a line, one file for each set of them."""
     counts: Counter[str] = Counter()
     for info in log.store.list(QUARANTINE):
-        data, _ = log.store.get(info.key)
-        counts.update(json.loads(line)["reason"] for line in data.splitlines())
+        lines = get_quarantine(log.store, info.key).splitlines()
+        counts.update(json.loads(line)["reason"] for line in lines)
     return dict(counts.most_common())
