@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zo_runtime.cli.log_commands import S3Options, s3_options
+from zo_runtime.cli.s3_options import S3Options, s3_options
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.errors import StorageError
 from zo_runtime.report.collect import collect

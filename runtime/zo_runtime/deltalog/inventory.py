@@ -12,7 +12,7 @@ from typing import Self
 
 from zo_runtime.deltalog.chain import History
 from zo_runtime.deltalog.lease import Lease
-from zo_runtime.deltalog.names import METRICS, RUN, SEGMENTS, VERSIONS, last_step_of
+from zo_runtime.deltalog.names import LATEST, is_log_object, last_step_of
 from zo_runtime.errors import LogCorrupt, StorageError
 from zo_runtime.storage.protocol import NotFound, ObjectStore, PreconditionFailed
 
@@ -33,8 +33,7 @@ class Inventory:
     @classmethod
     def of(cls, store: ObjectStore, lease: Lease, history: History) -> Self:
         """Take stock of a log. Raise `LogCorrupt` if an object that counts is missing or has another size."""
-        folders = (RUN, SEGMENTS, METRICS, VERSIONS)
-        sizes = {info.key: info.size for info in store.list() if info.key.startswith(folders)}
+        sizes = {info.key: info.size for info in store.list() if is_log_object(info.key) and info.key != LATEST}
         for ref in (*history.segments, *history.metrics):
             if ref.key not in sizes:
                 raise LogCorrupt(f"{ref.key} of {store.uri} is missing; restore it from a copy")

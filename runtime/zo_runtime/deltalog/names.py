@@ -35,6 +35,11 @@ def quarantine_key(digest: str) -> str:
     return f"{QUARANTINE}{digest}.jsonl"
 
 
+def is_log_object(key: str) -> bool:
+    """Whether the key is of the log proper: not the report, not set-aside records, nothing foreign."""
+    return key in (RUN, LATEST) or key.startswith(VERSIONS) or last_step_of(key) is not None
+
+
 def last_step_of(key: str) -> int | None:
     """The last step that a segment's or a metrics object's key names; None for any other key."""
     match = _RANGE.fullmatch(key)

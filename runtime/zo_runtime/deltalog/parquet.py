@@ -60,14 +60,11 @@ class Segment:
         columns = (self.steps.tolist(), self.learning_rates.tolist(), self.coefficients.tolist())
         return [Update(step, rate, tuple(c)) for step, rate, c in zip(*columns, strict=True)]
 
-    def rows(self, metrics: StepCosts | None = None) -> list[StepRow]:
-        """The steps as they were appended, with their metrics if given, else with zeros."""
+    def rows(self, costs: StepCosts) -> list[StepRow]:
+        """The steps as they were appended."""
         names = ("steps", "loss_plus", "loss_minus", "coefficients", "learning_rates", "cursors")
         columns = [getattr(self, name).tolist() for name in names]
-        if metrics is None:
-            columns += [[0.0] * len(self.steps), [0] * len(self.steps)]
-        else:
-            columns += [metrics.step_seconds.tolist(), metrics.tokens.tolist()]
+        columns += [costs.step_seconds.tolist(), costs.tokens.tolist()]
         return [
             StepRow(step, tuple(plus), tuple(minus), tuple(c), rate, cursor, seconds, tokens)
             for step, plus, minus, c, rate, cursor, seconds, tokens in zip(*columns, strict=True)

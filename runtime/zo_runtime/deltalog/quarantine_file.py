@@ -17,7 +17,5 @@ def get_quarantine(store: ObjectStore, key: str) -> bytes:
     """Read one such object. Raise `LogCorrupt` if it is not what its name says."""
     data, _ = store.get(key)
     if key != quarantine_key(sha256(data)):
-        raise LogCorrupt(
-            f"{key} is not what its name says: delete it, the next run writes it anew"
-        )
+        raise LogCorrupt(f"{key} is not what its name says: delete it, the next run writes it anew")
     return data

@@ -73,11 +73,6 @@ class LogReader:
         for segment in self.segments(first, last):
             yield from segment.updates()
 
-    def rows(self, first: int = 1, last: int | None = None) -> Iterator[StepRow]:
-        """The durable steps as they were appended, without their metrics."""
-        for segment in self.segments(first, last):
-            yield from segment.rows()
-
     def segments(self, first: int = 1, last: int | None = None) -> Iterator[Segment]:
         """The durable steps, a segment at a time. Raise `InvalidSpec` for steps that the log does not have.
 
@@ -94,20 +89,26 @@ class LogReader:
             except NotFound as gone:
                 history = self._moved_on(history, gone)
 
-    def metrics(self, first: int = 1, last: int | None = None) -> Iterator[StepMetrics]:
-        """The durable steps with time and tokens, for plots."""
+    def rows(self, first: int = 1, last: int | None = None) -> Iterator[StepRow]:
+        """The durable steps as they were appended, with their time and tokens."""
         history = self.history()
         last = self._require_step(history, history.latest.head.step if last is None else last)
-        epsilon = self.run.method_fields.epsilon
         while first <= last:
             pairs = stream_with_metrics(self.store, history.segments, history.metrics, self._directions, first, last)
             try:
-                for segment, metrics in pairs:
-                    for row in segment.rows(metrics):
-                        yield _metrics(row, epsilon)
+                for segment, costs in pairs:
+                    yield from segment.rows(costs)
                     first = int(segment.steps[-1]) + 1
             except NotFound as gone:
                 history = self._moved_on(history, gone)
+
+    def metrics(self, first: int = 1, last: int | None = None) -> Iterator[StepMetrics]:
+        """The same for plots."""
+        epsilon = self.run.method_fields.epsilon
+        for row in self.rows(first, last):
+            gradients = row.gradients(epsilon)
+            gradient = sum(gradients) / len(gradients)
+            yield StepMetrics(row.step, row.loss(), gradient, row.learning_rate, row.step_seconds, row.tokens)
 
     @cached_property
     def _run(self) -> tuple[RunInfo, str]:
@@ -129,9 +130,3 @@ class LogReader:
         if fresh.latest.head == history.latest.head:
             raise LogCorrupt(f"{gone} is missing; restore it from a copy")
         return fresh
-
-
-def _metrics(row: StepRow, epsilon: float) -> StepMetrics:
-    gradients = row.gradients(epsilon)
-    gradient = sum(gradients) / len(gradients)
-    return StepMetrics(row.step, row.loss(), gradient, row.learning_rate, row.step_seconds, row.tokens)

@@ -155,7 +155,7 @@ class _Verification:
             self.report.objects += 1
             self.report.bytes += info.size
             if info.key.startswith(QUARANTINE):
-                self._attempt(lambda key=info.key: get_quarantine(self._store, key))
+                self._attempt(partial(get_quarantine, self._store, info.key))
             elif info.key not in named:
                 self.report.notes.append(f"{info.key} is not named by the log; a crash may have left it")
             elif info.key == REPORT:

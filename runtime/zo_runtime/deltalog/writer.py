@@ -116,7 +116,7 @@ class LogWriter:
 
     @property
     def total_bytes(self) -> int:
-        """Size of the log in bytes, without the report."""
+        """Size of the log in bytes, without the report and the records set aside."""
         return self._inventory.total_bytes
 
     def updates(self) -> Iterator[Update]:
@@ -220,4 +220,4 @@ class LogWriter:
             pairs = stream_with_metrics(
                 self._store, last, self._head.metrics[-1:], self._method.directions, last[0].first, last[0].last
             )
-            return [row for segment, metrics in pairs for row in segment.rows(metrics)]
+            return [row for segment, costs in pairs for row in segment.rows(costs)]
