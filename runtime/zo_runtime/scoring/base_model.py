@@ -11,7 +11,7 @@ from zo_runtime.errors import UnsupportedModel
 from zo_runtime.scoring.protocol import Scorer
 from zo_runtime.scoring.shapes import adapted_shapes, model_digest
 from zo_runtime.scoring.vllm import EngineOptions, VllmScorer, slot_rank
-from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method
 
 
@@ -46,11 +46,14 @@ class VllmModel:
         """The model's Hugging Face tokenizer."""
         return self._tokenizer
 
-    def shapes(self) -> tuple[TensorShape, ...]:
-        """The layers that `spec.optimizer.targetModules` selects."""
-        return adapted_shapes(self._spec.model, self._spec.optimizer.target_modules)
+    def layout(self, rank: int, subspaces: int) -> BankLayout:
+        """The bank over the layers that `spec.optimizer.targetModules` selects. Raise `InvalidSpec` for a rank
+        that vLLM lacks, before any weights are loaded."""
+        shapes = adapted_shapes(self._spec.model, self._spec.optimizer.target_modules)
+        layout = BankLayout(shapes, rank, subspaces)
+        slot_rank(layout)
+        return layout
 
     def start(self, layout: BankLayout, method: Method) -> Scorer:
-        """Load the engine. Raise `InvalidSpec`, `UnsupportedModel` or `EngineFailed`."""
-        slot_rank(layout)  # a rank that vLLM lacks is told at once, not after the weights are loaded
+        """Load the engine. Raise `UnsupportedModel` or `EngineFailed`."""
         return VllmScorer(self._spec.model, layout, method, self._options)

@@ -8,7 +8,6 @@ rows of A are [A_0 .. A_{K-1} | A_k of the active subspace]. Slices for tensor p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +25,17 @@ class Target:
     module: Any
     index: int
 
-    def write_a(self, slots: Iterable[int], column: int, a: torch.Tensor) -> None:
+    def write_a(self, slots: slice, column: int, a: torch.Tensor) -> None:
         """Write A (r x in) into the rank rows from `column` of the slots."""
         part = self._slice(a, self.module.slice_lora_a)
         stacked = self.module.lora_a_stacked[self.index]
-        for slot in slots:
-            stacked[slot, 0, column : column + part.shape[0], : part.shape[1]].copy_(part)
+        stacked[slots, 0, column : column + part.shape[0], : part.shape[1]] = part
 
-    def write_b(self, slots: Iterable[int], column: int, b: torch.Tensor) -> None:
+    def write_b(self, slots: slice, column: int, b: torch.Tensor) -> None:
         """Write B (out x r) into the rank columns from `column` of the slots."""
         part = self._slice(b, self.module.slice_lora_b)
         stacked = self.module.lora_b_stacked[self.index]
-        for slot in slots:
-            stacked[slot, 0, : part.shape[0], column : column + part.shape[1]].copy_(part)
+        stacked[slots, 0, : part.shape[0], column : column + part.shape[1]] = part
 
     def _slice(self, matrix: torch.Tensor, slicer: Any) -> torch.Tensor:
         if self.module.tp_size == 1:

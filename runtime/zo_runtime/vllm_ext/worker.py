@@ -65,14 +65,18 @@ class _Slots:
     def __init__(self, manager: Any, layout: BankLayout, method: Method, slots: int):
         self.layout, self.method = layout, method
         self.targets: list[Target] = find_targets(manager, layout)
-        self.slots = [manager.lora_index_to_id.index(slot_request(i).lora_int_id) for i in range(slots)]
+        # Fresh slots are given out in order, so that one write reaches them all.
+        if manager.lora_index_to_id[:slots] != [slot_request(i).lora_int_id for i in range(slots)]:
+            raise RuntimeError(f"vLLM gave the probes the slots {manager.lora_index_to_id}")
+        self.slots = slice(0, slots)
         self.replica: Replica = make_replica(layout, method, manager.device)
+        self.dtype = manager.lora_config.lora_dtype
         self.wrapper = self._use_runwise_lora(manager)
         self._probe_column = layout.adapter_rank
         self._probed_subspace: int | None = None
         self._clean = False
         for module in {id(t.module): t.module for t in self.targets}.values():
-            for slot in self.slots:
+            for slot in range(slots):
                 module.reset_lora(slot)
         for k in range(layout.subspaces):
             self._write_basis(k, k * layout.rank)
@@ -91,8 +95,8 @@ class _Slots:
             self._probed_subspace = k
         for j in range(self.method.directions):
             u = self.replica.direction(step, j)
-            self._write_b(self.slots[2 * j : 2 * j + 1], self._probe_column, u * self.method.epsilon)
-            self._write_b(self.slots[2 * j + 1 : 2 * j + 2], self._probe_column, u * -self.method.epsilon)
+            for slot, epsilon in ((2 * j, self.method.epsilon), (2 * j + 1, -self.method.epsilon)):
+                self._write_b(slice(slot, slot + 1), self._probe_column, u * epsilon)
         self._clean = False
 
     def clear(self) -> None:
@@ -100,10 +104,10 @@ class _Slots:
             self._write_b(self.slots, self._probe_column, torch.zeros_like(self.replica.subspace(0)))
             self._clean = True
 
-    def _write_b(self, slots: list[int], column: int, flat: torch.Tensor) -> None:
-        offsets, rank = self.layout.offsets, self.layout.rank
-        for i, target in enumerate(self.targets):
-            target.write_b(slots, column, flat[offsets[i] : offsets[i + 1]].view(-1, rank))
+    def _write_b(self, slots: slice, column: int, flat: torch.Tensor) -> None:
+        parts = flat.to(self.dtype).split([t.out_features * self.layout.rank for t in self.layout.tensors])
+        for target, part in zip(self.targets, parts, strict=True):
+            target.write_b(slots, column, part.view(-1, self.layout.rank))
 
     def _write_basis(self, k: int, column: int) -> None:
         for i, target in enumerate(self.targets):
@@ -122,10 +126,9 @@ class _Slots:
             manager.max_num_batched_tokens,
             manager.max_num_seqs,
             manager.device,
+            modules=manager.modules.values(),
             rank=self.layout.adapter_rank + self.layout.rank,
             shared_a=True,
         )
         manager.punica_wrapper_mapping[KEY] = wrapper
-        for module in manager.modules.values():
-            module.set_mapping(wrapper)
         return wrapper
