@@ -124,7 +124,7 @@ class Controller:
         try:
             return await self._client.served(RESOURCE)
         except ApiError as error:
-            logger.warning("the Kubernetes API is out of reach", extra={"error": error.message})
+            logger.warning("the Kubernetes API is out of reach: %s", error.message)
             return False
 
     async def _first_resync(self) -> None:
@@ -155,7 +155,7 @@ class Controller:
                     }
                     self.store.replace(kind, await self._client.list(kind, namespace, kind.selector), before)
         except ApiError as error:
-            logger.warning("resync failed", extra={"error": error.message})
+            logger.warning("resync failed: %s", error.message)
             return False
         self._synced_at = time.monotonic()
         self._metrics.synced.set_to_current_time()
@@ -202,6 +202,6 @@ class Controller:
         meta = (self.store.resource(uid) or {}).get("metadata", {})
         where = {"namespace": meta.get("namespace", ""), "resource": meta.get("name", ""), "uid": uid}
         if isinstance(error, ApiError):
-            logger.warning("reconcile put off", extra=where | {"error": error.message})
+            logger.warning("reconcile put off: %s", error.message, extra=where)
         else:
             logger.error("reconcile failed", extra=where, exc_info=error)

@@ -22,8 +22,8 @@ class Endpoints:
     async def start(self, host: str, health_port: int, metrics_port: int) -> tuple[int, int]:
         """Listen; return the ports, which differ from the wanted ones where those are 0."""
         health = web.Application()
-        health.router.add_get("/healthz", lambda _: _answer(self._live()))
-        health.router.add_get("/readyz", lambda _: _answer(self._ready()))
+        health.router.add_get("/healthz", self._healthz)
+        health.router.add_get("/readyz", self._readyz)
         metrics = web.Application()
         metrics.router.add_get("/metrics", self._metrics)
         return await self._listen(health, host, health_port), await self._listen(metrics, host, metrics_port)
@@ -41,9 +41,15 @@ class Endpoints:
         await web.TCPSite(runner, host, port).start()
         return int(runner.addresses[0][1])
 
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _answer(self._live())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _answer(self._ready())
+
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer(problem: str | None) -> web.Response:
+def _answer(problem: str | None) -> web.Response:
     return web.Response(text="ok\n") if problem is None else web.Response(status=503, text=problem + "\n")

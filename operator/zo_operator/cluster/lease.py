@@ -38,7 +38,7 @@ class LeaseLock:
         while not await self._try():
             await asyncio.sleep(self._settings.lease_seconds / 5)
         self.held = True
-        logger.info("lease acquired", extra={"lease": self._settings.lease_name})
+        logger.info("lease %s acquired", self._settings.lease_name)
 
     async def keep(self) -> None:
         """Renew until it fails for two thirds of the Lease's duration, or another holds it; then return."""
@@ -50,7 +50,7 @@ class LeaseLock:
                 break
             await asyncio.sleep(self._settings.lease_seconds / 7)
         self.held = False
-        logger.error("lease lost", extra={"lease": self._settings.lease_name})
+        logger.error("lease %s lost", self._settings.lease_name)
 
     async def release(self) -> None:
         """Let another replica take over at once. A failure is no harm: the Lease expires by itself."""
@@ -63,7 +63,7 @@ class LeaseLock:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._client.replace(LEASE, lease)
         except ApiError as error:
-            logger.warning("lease not released", extra={"error": error.message})
+            logger.warning("lease not released: %s", error.message)
 
     async def _try(self) -> bool:
         """One attempt to take or renew the Lease; true when it is ours."""
@@ -78,7 +78,7 @@ class LeaseLock:
         except Conflict:
             return False
         except ApiError as error:
-            logger.warning("lease not reached", extra={"error": error.message})
+            logger.warning("lease not reached: %s", error.message)
             return False
         return True
 

@@ -67,7 +67,6 @@ def _container(spec: ZOFineTuneSpec, job: str, service: str, image: str) -> Obje
         "name": CONTAINER,
         "image": runtime.image or image,
         "command": ["zo", "run", f"{FOLDER}/{FILE}"],
-        "workingDir": HOME,
         "env": environment(spec, job, service),
         "resources": _resources(runtime),
         "volumeMounts": _mounts(spec),
