@@ -38,7 +38,7 @@ def convert(source: Path, target: Path) -> None:
         dtype=torch.bfloat16,
         quantization_config=transformers.GgufConfig(dequantize=True),
     )
-    del model.config.quantization_config
+    vars(model.config).pop("quantization_config", None)  # the saved weights are plain bf16
     tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
     partial = target.with_name(target.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
