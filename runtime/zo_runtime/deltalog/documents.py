@@ -143,7 +143,7 @@ class WriterInfo(CheckedDocument):
 
     id: str
     host: str
-    pid: int
+    pid: Positive
     boot_id: str
     """Identifies the machine's boot; empty where the system does not tell."""
     pid_namespace: str

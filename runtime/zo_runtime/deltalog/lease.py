@@ -45,14 +45,20 @@ class Lease:
             raise self._lost
 
     def commit(self, change: Callable[[Latest], Latest]) -> None:
-        """Write the changed LATEST.json. Raise `LogOwned` when another writer took the run. After a
-        `StorageError` nobody knows whether the write took effect, so this writer may not go on either."""
+        """Write the changed LATEST.json. Raise `LogOwned` when another writer took the run.
+
+        After any other failure nobody knows whether the write took effect. Going on could take back a version that
+        a reader has seen, so this writer ends: the next one begins with what the store says.
+        """
         with self._lock:
             self.require()
             try:
                 self._swap(change)
-            except StorageError as error:
-                self._lost = type(error)(f"{error}; what the log holds is uncertain: start again to resume")
+            except LogOwned:
+                raise
+            except BaseException as error:
+                kind = type(error) if isinstance(error, StorageError) else StorageError
+                self._lost = kind(f"{error}; what the log holds is uncertain: start again to resume")
                 raise
 
     def renew(self) -> None:

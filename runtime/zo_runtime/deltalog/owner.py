@@ -72,7 +72,8 @@ class Process:
         here = (self.host, self.boot_id, self.pid_namespace)
         if not (self.boot_id and self.pid_namespace) or here != (writer.host, writer.boot_id, writer.pid_namespace):
             return None
-        return bool(writer.process_start) and _start_of(writer.pid) == writer.process_start
+        start = _start_of(writer.pid)
+        return start == writer.process_start if start else _is_hidden(writer.pid)
 
 
 def _start_of(pid: int) -> str:
@@ -80,6 +81,17 @@ def _start_of(pid: int) -> str:
     stat = _read(_PROC / str(pid) / "stat")
     fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and parentheses
     return "" if not fields or fields[0] in "ZX" else fields[_START_TIME]
+
+
+def _is_hidden(pid: int) -> bool | None:
+    """None for a process that runs but that /proc does not show to us; False for none, and for a zombie."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return None
+    except ProcessLookupError:
+        pass
+    return False
 
 
 def _read(path: Path) -> str:

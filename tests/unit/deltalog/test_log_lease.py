@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.logs import DATA, LEASE, FailingStore, FakeClock, FakeProcess, Trainer, make_row, run_info
+from zo_runtime.deltalog import owner
 from zo_runtime.deltalog.checked_json import decode, encode
 from zo_runtime.deltalog.documents import Latest
 from zo_runtime.deltalog.heartbeat import Heartbeat
@@ -253,6 +254,19 @@ def test_processes_are_told_apart() -> None:
     child.kill()
     wait_until(lambda: here.is_alive(theirs) is False)  # already as a zombie, before anybody waits for it
     child.communicate()
+
+
+def test_a_process_that_proc_hides_is_left_to_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Process.current()
+    theirs = here.claim(1)
+    monkeypatch.setattr(owner, "_start_of", lambda pid: "")
+    assert here.is_alive(theirs) is False, "it may be signalled, so it is a zombie"
+
+    def forbidden(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(owner.os, "kill", forbidden)
+    assert here.is_alive(theirs) is None
 
 
 def test_the_head_is_written_as_it_is_read() -> None:
