@@ -20,7 +20,7 @@ async def run_to_the_end(w):
     await w.until(lambda: w.status().get("step") == 40)
     w.kube.edit("zofinetunes", "sst2", {"spec": {"suspend": True}})
     await w.phase("Suspended")
-    w.kube.edit("zofinetunes", "sst2", {"spec": {"suspend": False, "optimizer": {"learningRate": 1e-5}}})
+    w.kube.edit("zofinetunes", "sst2", {"spec": {"suspend": False, "data": {"maxExamples": 50}}})
     await w.until(lambda: w.status()["rounds"][0]["number"] == 2)
     pod = await w.pod()
     w.workloads.start(pod, TRAINING)

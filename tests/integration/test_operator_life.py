@@ -184,7 +184,7 @@ def test_a_change_of_what_is_learned_begins_a_round_after_the_old_pods_are_gone(
             await running(w)
             first = w.job()["metadata"]["name"]
             w.workloads.hold_termination = True
-            w.kube.edit("zofinetunes", "sst2", {"spec": {"optimizer": {"learningRate": 1e-5}}})
+            w.kube.edit("zofinetunes", "sst2", {"spec": {"data": {"maxExamples": 50}}})
             await w.phase("Stopping")
             assert w.condition("Reconciling") == ("True", "StoppingPreviousPods")
             assert w.job() is None, "two writers at one log"
