@@ -16,7 +16,9 @@ from zo_runtime.storage.open import open_store
 
 @click.command()
 @click.argument("uri")
-@click.option("--out", default="report.html", show_default=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option(
+    "--out", default="report.html", show_default=True, type=click.Path(path_type=Path), help="File to write."
+)
 @s3_options
 def report(uri: str, out: Path, s3: S3Options) -> None:
     """Write one self-contained HTML page about the run whose log is at URI."""

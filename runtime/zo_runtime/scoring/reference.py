@@ -17,7 +17,7 @@ from zo_runtime.zo.method import Method, Update
 
 
 class ReferenceScorer:
-    """`Scorer` on a Transformers model: every adapted layer adds x A^T B^T to its output, bank and probe side by side."""
+    """`Scorer` on a Transformers model: each adapted layer adds x A^T B^T to its output, bank and probe together."""
 
     def __init__(self, model: Any, layout: BankLayout, method: Method):
         """`model` is a causal language model in float32 whose linear layers the layout names."""
