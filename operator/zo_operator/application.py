@@ -56,6 +56,8 @@ class Application:
             self.ports = await self._endpoints.start(*wanted)
         except OSError as error:
             raise SettingsError(f"health-port, metrics-port: cannot listen: {error}") from error
+        health, metrics = self.ports
+        logger.info("listening", extra={"health_port": health, "metrics_port": metrics})
 
     async def start(self) -> None:
         """Begin to work."""

@@ -345,9 +345,9 @@ def admit_resource(body: Object, old: Object | None, *, strict: bool) -> tuple[O
     content = schemas.with_defaults(schemas.prune(content, SCHEMA), SCHEMA)
     # What was stored under an older schema is read with the defaults of this one.
     old = old and schemas.with_defaults(schemas.prune(old, SCHEMA), SCHEMA)
-    wrong = [] if unchanged(content, old) else schemas.validate(content, SCHEMA)
-    if not wrong and isinstance(content.get("spec"), dict):
-        wrong = schemas.broken_rules(content, old, SCHEMA)
+    wrong = []
+    if not unchanged(content, old):
+        wrong = schemas.validate(content, SCHEMA) or schemas.broken_rules(content, old, SCHEMA)
     return {**content, "metadata": body["metadata"]}, wrong
 
 

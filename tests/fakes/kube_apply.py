@@ -77,8 +77,10 @@ def apply(
     if conflicts and not force:
         return live, conflicts
     result = _merge(live, content, "")
-    for path in before - now - set(others):
-        _remove(result, path)
+    kept = now | set(others)
+    for path in before - kept:
+        if not any(other[: len(path)] == path for other in kept):
+            _remove(result, path)
     for name, paths in list(managed.items()):
         if name != manager:
             taken = [
@@ -170,6 +172,7 @@ def _remove(value: Any, path: Path) -> None:
             holder.pop(part, None)
         elif isinstance(holder, list):
             field = LIST_KEYS.get(holder_name, "")
-            holder[:] = [item for item in holder if f"[{item.get(field)}]" != part]
+            # An item without its key has lost its last field before.
+            holder[:] = [item for item in holder if item and f"[{item.get(field)}]" != part]
         if holder:
             return

@@ -1,9 +1,10 @@
 """CEL rules of the CRD: what a schema alone cannot say. They stand in for admission webhooks.
 
 What may change after creation is decided here, field by field. A delta log is a chain of updates to one base
-model by one method, so what replay needs is bound to `storage.uri`: it may change together with the URI only.
-Everything else may change at any time; what is learned differently begins a new round. `queueName` may change
-while the resource is suspended, because Kueue holds a running Job to its queue.
+model by one method on one objective, and the runtime continues no other's (`zo_runtime.deltalog.identity`): those
+fields may change together with `storage.uri` only. `queueName` may change while the resource is suspended, because
+Kueue holds a running Job to its queue. Everything else may change at any time; data, evaluation and the log's URI
+begin a new round.
 """
 
 from __future__ import annotations
@@ -12,20 +13,28 @@ from dataclasses import dataclass
 
 S3_URI = "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$"
 
-# What a log is bound to: the base model and the fixed part of the method.
+# What a log is bound to: the base model, the objective, the method, and the order of the examples.
 REQUIRED_IDENTITY = (
     "model.name",
-    "optimizer.seed",
+    "model.dtype",
+    "model.maxLength",
+    "data.seed",
+    "objective",
+    "optimizer.steps",
+    "optimizer.batchSize",
+    "optimizer.learningRate",
+    "optimizer.schedule",
+    "optimizer.epsilon",
+    "optimizer.directions",
     "optimizer.rank",
     "optimizer.subspaces",
     "optimizer.interval",
-    "optimizer.directions",
     "optimizer.distribution",
-    "optimizer.epsilon",
     "optimizer.weightDecay",
     "optimizer.targetModules",
+    "optimizer.seed",
 )
-OPTIONAL_IDENTITY = ("model.revision", "model.persistentVolumeClaim", "optimizer.momentum")
+OPTIONAL_IDENTITY = ("model.revision", "optimizer.momentum", "optimizer.clip")
 LOG_IDENTITY = REQUIRED_IDENTITY + OPTIONAL_IDENTITY
 
 

@@ -22,7 +22,8 @@ _DROPPED = frozenset({"title", "$defs", "default", "exclusiveMinimum", "exclusiv
 
 
 def structural(model: type[BaseModel], *, bounded: bool = True) -> Schema:
-    """The structural schema of a model. With `bounded`, everything in it has a largest size."""
+    """The structural schema of a model. With `bounded`, as users' input needs it, everything has a largest size
+    and defaults are filled in."""
     source = model.model_json_schema(by_alias=True)
     return _convert(source, source.get("$defs", {}), bounded=bounded)
 
@@ -49,7 +50,7 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], *, bounded
             result[bound], result[exclusive] = merged[exclusive], True
     if "description" in merged:
         result["description"] = " ".join(merged["description"].split())
-    if merged.get("default") is not None:
+    if bounded and merged.get("default") is not None:
         result["default"] = _default(merged)
     _descend(result, definitions, bounded=bounded)
     if bounded:

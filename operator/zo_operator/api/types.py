@@ -36,22 +36,23 @@ def named(description: str, **properties: JsonDict) -> Any:
     return Field(description=description, json_schema_extra=extra)
 
 
+_SHORT: JsonDict = {"type": "string", "minLength": 1, "maxLength": 63}
 EnvVar = Annotated[
     dict[str, Any],
     named(
         "One environment variable, as in a pod.",
-        name={"type": "string", "minLength": 1, "maxLength": 253},
+        name={"type": "string", "minLength": 1, "maxLength": 253, "description": "Name of the variable."},
     ),
 ]
 Volume = Annotated[
     dict[str, Any],
-    named("One volume, as in a pod.", name={"type": "string", "minLength": 1, "maxLength": 63}),
+    named("One volume, as in a pod.", name={**_SHORT, "description": "Name of the volume."}),
 ]
 VolumeMount = Annotated[
     dict[str, Any],
     named(
         "One volume mount, as in a container.",
-        name={"type": "string", "minLength": 1, "maxLength": 63},
-        mountPath={"type": "string", "minLength": 1, "maxLength": 1024},
+        name={**_SHORT, "description": "Name of the volume to mount."},
+        mountPath={"type": "string", "minLength": 1, "maxLength": 1024, "description": "Where it is mounted."},
     ),
 ]
