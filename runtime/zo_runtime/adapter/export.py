@@ -24,11 +24,9 @@ from zo_runtime.deltalog.checked_json import encode, sha256
 from zo_runtime.deltalog.documents import RunInfo
 from zo_runtime.errors import InvalidSpec, LogCorrupt, StorageError
 from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.layout import FLOAT16_SHIFT
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# Moves B away from float16's subnormal numbers, where learning rates of 1e-7 put it, and A towards them. Both
-# factors are powers of two, so their product does not change.
-_FLOAT16_SHIFT = np.float32(2.0**8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def _config(bank: Bank, run: RunInfo) -> dict[str, Any]:
 
 
 def _tensors(bank: Bank, dtype: Dtype) -> Iterator[Tensor]:
-    shift = _FLOAT16_SHIFT if dtype == "float16" else np.float32(1)
+    shift = np.float32(FLOAT16_SHIFT) if dtype == "float16" else np.float32(1)
     rank = bank.layout.adapter_rank
     for index, shape in enumerate(bank.layout.tensors):
         prefix = f"base_model.model.{shape.name}"

@@ -14,7 +14,7 @@ from vllm.lora.request import LoRARequest
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.replica import Replica, make_replica
 from zo_runtime.vllm_ext.slots import Target, find_targets
-from zo_runtime.zo.layout import BankLayout, TensorShape, subspace_of
+from zo_runtime.zo.layout import FLOAT16_SHIFT, BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
 
 # A spawned worker (tensor parallelism) imports this module just before it starts.
@@ -71,6 +71,7 @@ class _Slots:
         self.slots = slice(0, slots)
         self.replica: Replica = make_replica(layout, method, manager.device)
         self.dtype = manager.lora_config.lora_dtype
+        self.shift = FLOAT16_SHIFT if self.dtype == torch.float16 else 1.0
         self.wrapper = self._use_runwise_lora(manager)
         self._probe_column = layout.adapter_rank
         self._probed_subspace: int | None = None
@@ -105,13 +106,14 @@ class _Slots:
             self._clean = True
 
     def _write_b(self, slots: slice, column: int, flat: torch.Tensor) -> None:
-        parts = flat.to(self.dtype).split([t.out_features * self.layout.rank for t in self.layout.tensors])
+        rank = self.layout.rank
+        parts = (flat * self.shift).to(self.dtype).split([t.out_features * rank for t in self.layout.tensors])
         for target, part in zip(self.targets, parts, strict=True):
-            target.write_b(slots, column, part.view(-1, self.layout.rank))
+            target.write_b(slots, column, part.view(-1, rank))
 
     def _write_basis(self, k: int, column: int) -> None:
         for i, target in enumerate(self.targets):
-            target.write_a(self.slots, column, self.replica.basis(i, k))
+            target.write_a(self.slots, column, self.replica.basis(i, k) / self.shift)
 
     def _use_runwise_lora(self, manager: Any) -> Any:
         """Swap the CPU wrapper for the run-wise one through the layers' own `set_mapping`."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Moves B away from float16's subnormal numbers, where learning rates of 1e-7 put it, and A towards them. Both
+# factors are powers of two, so their product does not change.
+FLOAT16_SHIFT = 2.0**8
+
 
 @dataclass(frozen=True, slots=True)
 class TensorShape:
