@@ -35,6 +35,7 @@ lint: $(VENV)/.ready ## Style, types and architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.chart --check
 
 bench: $(VENV)/.ready $(MODEL)/model.safetensors ## Time a step against the LOZO loop and a plain forward
 	$(BIN)/python -m bench.step --model $(MODEL)
