@@ -36,8 +36,10 @@ def ours_and_forward(
     """One step of ours, vLLM's plain forward of the same prompts, and what shuts the engines down.
 
     The plain forward is an engine of its own without LoRA: no adapter slots, no wrapper on any layer. Both run the
-    2 x len(examples) sequences that one step scores.
+    2 x len(examples) sequences that one step scores. The choice of normalization kernels belongs to the process, and
+    the engine that starts last makes it: ours, so that the plain forward has the faster kernels too.
     """
+    forward, close_forward = _plain_forward(model_dir, examples)
     model = Model(name=str(model_dir), max_length=512)
     layout = BankLayout(adapted_shapes(model, DEFAULT_TARGETS), rank, subspaces=4)
     method = Method(seed=seed, interval=interval, directions=1, epsilon=power_of_two(epsilon))
@@ -52,8 +54,6 @@ def ours_and_forward(
         scorer.apply([update])
         bank.apply([update])
         return time.perf_counter() - start
-
-    forward, close_forward = _plain_forward(model_dir, examples)
 
     def close() -> None:
         scorer.close()

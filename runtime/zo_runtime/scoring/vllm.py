@@ -162,6 +162,9 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     from vllm import LLM  # noqa: PLC0415
+    from vllm.platforms import current_platform  # noqa: PLC0415
+
+    from zo_runtime.vllm_ext.cpu_norm import PRIORITY  # noqa: PLC0415
 
     shield_llvmlite()
 
@@ -184,6 +187,7 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
             max_loras=slots,
             max_cpu_loras=slots,
             lora_target_modules=modules,
+            ir_op_priority=PRIORITY if current_platform.is_cpu() else {},
             worker_extension_cls=EXTENSION,
             disable_log_stats=True,
             seed=0,

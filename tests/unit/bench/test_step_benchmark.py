@@ -78,7 +78,7 @@ def test_loops_are_closed_when_the_engine_does_not_start(
     monkeypatch.setattr(step, "ours_and_forward", refuse)
     with pytest.raises(SystemExit, match="no engine"):
         step.main(["--model", str(model)])
-    assert [loop.closed for loop in FakeLoop.started] == [True]
+    assert [loop.closed for loop in FakeLoop.started] == [True, True]
 
 
 @pytest.mark.parametrize(
