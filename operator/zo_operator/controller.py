@@ -11,6 +11,7 @@ from zo_operator.cluster.client import Client
 from zo_operator.cluster.executor import Executor
 from zo_operator.cluster.kinds import RESOURCE, WATCHED, KindInfo
 from zo_operator.cluster.lease import LeaseLock
+from zo_operator.cluster.poller import Poller
 from zo_operator.cluster.progress import ProgressReader
 from zo_operator.cluster.store import Store
 from zo_operator.errors import ApiError
@@ -41,7 +42,8 @@ class Controller:
         self._client, self._settings, self._metrics, self._give_up = client, settings, metrics, give_up
         self.queue: WorkQueue[str] = WorkQueue(settings.backoff_seconds, settings.backoff_limit_seconds)
         self.store = Store(self._touched)
-        self._reconciler = Reconciler(self.store, Executor(client, self.store), reader, settings)
+        self._poller = Poller(reader, settings.poll_seconds, self._touched)
+        self._reconciler = Reconciler(self.store, Executor(client, self.store), self._poller, settings)
         self._lease = LeaseLock(client, settings) if settings.lease_name else None
         self._tasks: list[asyncio.Task[None]] = []
         self._relist = asyncio.Event()
@@ -76,6 +78,7 @@ class Controller:
         deadline = time.monotonic() + self._settings.drain_seconds
         while self.queue.busy() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
+        self._poller.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -195,8 +198,6 @@ class Controller:
             self.queue.retry(uid)
         else:
             self.queue.forgive(uid)
-        if outcome.after is not None:
-            self.queue.add_later(uid, outcome.after)
 
     def _complain(self, uid: str, error: BaseException) -> None:
         meta = (self.store.resource(uid) or {}).get("metadata", {})

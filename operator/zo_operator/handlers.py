@@ -61,8 +61,9 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     settings.watching.server_timeout = ours.watch_timeout
     settings.watching.client_timeout = ours.watch_timeout + 30
     settings.watching.chunk_size = 500
-    settings.queueing.worker_limit = 64
-    settings.queueing.idle_timeout = 1.0
+    # A worker holds one of the places until it has been idle for that long; the handlers take no time at all.
+    settings.queueing.worker_limit = 256
+    settings.queueing.idle_timeout = 0.1
     settings.process.ultimate_exiting_timeout = ours.drain_seconds + 60
     for kind in CHILDREN:
         group, _, version = kind.api_version.rpartition("/")

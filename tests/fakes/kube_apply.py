@@ -78,7 +78,8 @@ def apply(
         return live, conflicts
     result = _merge(live, content, "")
     kept = now | set(others)
-    for path in before - kept:
+    # In order, so that an item's key is the last of its fields to go: it is what the others are found by.
+    for path in sorted(before - kept, key=_key_last):
         if not any(other[: len(path)] == path for other in kept):
             _remove(result, path)
     for name, paths in list(managed.items()):
@@ -113,6 +114,11 @@ def disown(live: dict[str, Any], changed: dict[str, Any], manager: str) -> dict[
     result = copy.deepcopy(changed)
     result.setdefault("metadata", {})["managedFields"] = {name: paths for name, paths in kept.items() if paths}
     return result
+
+
+def _key_last(path: Path) -> bool:
+    """Whether the leaf is the key of an item of a keyed list."""
+    return len(path) > 2 and path[-2].startswith("[") and path[-1] == LIST_KEYS.get(path[-3])
 
 
 def _identity(path: Path) -> bool:

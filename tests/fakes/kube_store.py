@@ -42,6 +42,8 @@ class ObjectStore:
     compacted: int = 0
     version: int = 100
     listeners: list[Callable[[], None]] = field(default_factory=list)
+    _litter: bool = False
+    _uids: set[str] = field(default_factory=set)
 
     def all(self, plural: str) -> list[Object]:
         """Every object of a kind."""
@@ -50,7 +52,10 @@ class ObjectStore:
     def create(self, plural: str, body: Object) -> Object:
         """Add an object that is not there."""
         meta = body.setdefault("metadata", {})
-        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now(), "generation": 1}
+        self._litter |= any(reference["uid"] not in self._uids for reference in meta.get("ownerReferences") or ())
+        uid = str(uuid.uuid4())
+        self._uids.add(uid)
+        meta |= {"uid": uid, "creationTimestamp": now(), "generation": 1}
         return self._write(plural, body, None)
 
     def update(self, plural: str, old: Object, new: Object) -> Object:
@@ -64,6 +69,7 @@ class ObjectStore:
             new["metadata"]["generation"] += 1
         if _bare(old) == _bare(new):
             return old
+        self._litter |= "deletionTimestamp" in new["metadata"]
         if "deletionTimestamp" in new["metadata"] and not new["metadata"].get("finalizers"):
             self.remove(plural, new)
             return new
@@ -71,6 +77,7 @@ class ObjectStore:
 
     def delete(self, plural: str, found: Object, policy: str) -> Object:
         """Begin or carry out a deletion. In the foreground, what the object owns goes first."""
+        self._litter = True
         meta = found["metadata"]
         finalizers = set(meta.get("finalizers") or ())
         if policy == "Foreground" and any(self.owned_by(meta["uid"])):
@@ -86,7 +93,9 @@ class ObjectStore:
 
     def remove(self, plural: str, found: Object) -> None:
         """Take the object out and tell the watches."""
+        self._litter = True
         meta = found["metadata"]
+        self._uids.discard(meta["uid"])
         self.objects.pop((plural, meta.get("namespace", ""), meta["name"]), None)
         self.version += 1
         last = copy.deepcopy(found)
@@ -102,8 +111,8 @@ class ObjectStore:
 
     def collect_garbage(self) -> None:
         """What the garbage collector does, until nothing changes."""
-        while self._collect_once():
-            pass
+        while self._litter:
+            self._litter = self._collect_once()
 
     def _collect_once(self) -> bool:
         alive = {found["metadata"]["uid"]: found for found in self.objects.values()}

@@ -31,7 +31,7 @@ async def run_to_the_end(w):
     await w.until(lambda: w.status().get("phase") == "Succeeded" and not w.kube.store.all("jobs"))
     await w.until(lambda: len(w.kube.store.all("configmaps")) == 1, "the round's ConfigMap gone")
     w.kube.discard("zofinetunes", "sst2")
-    cleanup = await w.until(lambda: next(iter(w.workloads.pods()), None), "the cleanup pod")
+    cleanup = await w.until(lambda: next(iter(w.workloads.pods("zo-sst2-cleanup")), None), "the cleanup pod")
     w.workloads.finish(cleanup)
     await w.until(lambda: not w.kube.store.all("jobs") and not w.kube.store.all("configmaps"))
 

@@ -148,7 +148,7 @@ class Status(StatusModel):
     quarantined: int | None = None
     """Records that could not be used."""
     failures: int | None = None
-    """Failed pods of the round that count towards `backoffLimit`."""
+    """Failed pods of the round that count towards `backoffLimit`; none before the first."""
     last_failure: Failure | None = None
     """The round's latest failed pod."""
     rounds: Annotated[

@@ -15,7 +15,7 @@ import aiohttp
 import kopf
 
 from zo_operator import names
-from zo_operator.cluster.kinds import KindInfo
+from zo_operator.cluster.kinds import JOB, KindInfo
 from zo_operator.errors import ApiError, Unavailable, from_status
 from zo_operator.manifests.metadata import Object
 from zo_operator.settings import Settings
@@ -94,11 +94,12 @@ class Client:
         return await self._request("PUT", kind, path, body, params={"fieldManager": names.FIELD_MANAGER})
 
     async def delete(self, kind: KindInfo, namespace: str, name: str, uid: str) -> Object:
-        """Delete one object, if it still has that uid, after everything that it owns."""
+        """Delete one object, if it still has that uid. A Job goes after its pods: as long as it is there, they
+        may still write."""
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": "Foreground" if kind is JOB else "Background",
             "preconditions": {"uid": uid},
         }
         return await self._request("DELETE", kind, kind.path(namespace, name), options)

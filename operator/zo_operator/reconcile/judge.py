@@ -19,7 +19,7 @@ def judge(spec: ZOFineTuneSpec, current: Round, view: View, observed: Observed) 
         return _ended(current)
     if spec.suspend:
         return _suspended(view)
-    return _going(spec, view, observed)
+    return _going(spec, view)
 
 
 def invalid(message: str) -> tuple[Verdict, Phase]:
@@ -50,7 +50,7 @@ def _suspended(view: View) -> tuple[Verdict, Phase]:
     ), "Stopping"
 
 
-def _going(spec: ZOFineTuneSpec, view: View, observed: Observed) -> tuple[Verdict, Phase]:
+def _going(spec: ZOFineTuneSpec, view: View) -> tuple[Verdict, Phase]:
     if view.blocked or view.job_deleting:
         message = "pods of an earlier Job are still stopping; the log has one writer at a time"
         return Verdict("progressing", conditions.STOPPING_PREVIOUS, message), "Stopping"
@@ -58,13 +58,8 @@ def _going(spec: ZOFineTuneSpec, view: View, observed: Observed) -> tuple[Verdic
         message = f"waiting for Kueue to admit the Job from the queue {spec.queue_name}"
         return Verdict("progressing", conditions.QUEUED, message), "Queued"
     if podfacts.running(view.leader):
-        return _running(observed), "Running"
+        return Verdict("progressing", "Running", "the leader pod runs"), "Running"
     return _pending(view), "Pending"
-
-
-def _running(observed: Observed) -> Verdict:
-    stage = observed.progress.phase if observed.progress is not None else "Running"
-    return Verdict("progressing", stage, "the leader pod runs")
 
 
 def _pending(view: View) -> Verdict:

@@ -36,7 +36,6 @@ def measured(
     spec: ZOFineTuneSpec,
     current: Round,
     view: View,
-    progress: Progress | None,
     phase: Phase,
     now: datetime,
 ) -> dict[str, Any]:
@@ -48,10 +47,10 @@ def measured(
         fields |= {name: value for name in kept if (value := getattr(old, name)) is not None}
     fields["total_steps"] = spec.optimizer.steps
     fields["log_uri"] = spec.storage.uri
-    if phase == "Running" and progress is not None:
-        fields |= _reported(progress, fields, now)
-    if view.job is not None:
-        fields["failures"] = failed_pods(view.job)
+    if phase == "Running" and view.progress is not None:
+        fields |= _reported(view.progress, fields, now)
+    if failures := failed_pods(view.job):
+        fields["failures"] = failures
     if view.failure is not None:
         fields["last_failure"] = view.failure
     if current.outcome in ("Completed", "Failed"):

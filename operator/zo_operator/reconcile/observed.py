@@ -84,6 +84,22 @@ class Refusal:
     final: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A running pod that can be asked: its uid, and the URL of its progress."""
+
+    pod: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a pod, by its uid, said of its progress."""
+
+    pod: str
+    progress: Progress
+
+
 @dataclass(frozen=True)
 class Observed:
     """The world around one resource. The lists hold only what carries the resource's uid.
@@ -96,7 +112,7 @@ class Observed:
     pods: tuple[Object, ...] = ()
     config_maps: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
-    progress: Progress | None = None
+    reading: Reading | None = None
     refusal: Refusal | None = None
     live: bool = False
 
@@ -144,12 +160,12 @@ Action = Apply | Patch | Delete | Emit
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now. `status` is what is to be stored, or none where nothing is to be said; `poll` is the
-    leader's address to ask for progress again later; `refresh` asks for a plan with live pods instead."""
+    """What to do now. `status` is what is to be stored, or none where nothing is to be said; `leader` is whom to
+    ask for progress from now on; `refresh` asks for a plan with live pods instead."""
 
     actions: tuple[Action, ...] = ()
     status: Status | None = None
-    poll: bool = False
+    leader: Leader | None = None
     refresh: bool = False
 
 

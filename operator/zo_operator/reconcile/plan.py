@@ -13,7 +13,7 @@ from zo_operator.reconcile.children import actions
 from zo_operator.reconcile.events import events
 from zo_operator.reconcile.judge import invalid, judge
 from zo_operator.reconcile.measure import measured
-from zo_operator.reconcile.observed import Defaults, Observed, Plan, Resource, timestamp
+from zo_operator.reconcile.observed import Defaults, Leader, Observed, Plan, Resource, timestamp
 from zo_operator.reconcile.outcome import conclude
 from zo_operator.reconcile.rounds import advance
 from zo_operator.reconcile.view import View, look
@@ -50,11 +50,11 @@ def plan(resource: Resource, observed: Observed, now: datetime, defaults: Defaul
     status = _status(resource, spec, rounds, view, observed, verdict, phase, now)
     told = tuple(events(resource.status, status, spec))
     children = tuple(actions(resource, spec, rounds[0], view, observed, defaults))
-    return Plan((*children, *told), status, poll=_polls(spec, view, phase))
+    return Plan((*children, *told), status, _leader(spec, view, phase))
 
 
-def _polls(spec: ZOFineTuneSpec, view: View, phase: Phase) -> bool:
-    return phase == "Running" and podfacts.address(view.leader, spec.metrics.port) is not None
+def _leader(spec: ZOFineTuneSpec, view: View, phase: Phase) -> Leader | None:
+    return podfacts.address(view.leader, spec.metrics.port) if phase == "Running" else None
 
 
 def _refuse(resource: Resource, message: str, now: str) -> Plan:
@@ -88,5 +88,5 @@ def _status(
     said = conditions.build(
         verdict, suspended=spec.suspend, generation=resource.generation, old=old.conditions, now=timestamp(now)
     )
-    numbers = measured(old, spec, rounds[0], view, observed.progress, phase, now)
+    numbers = measured(old, spec, rounds[0], view, phase, now)
     return Status(observed_generation=resource.generation, phase=phase, conditions=said, rounds=rounds, **numbers)

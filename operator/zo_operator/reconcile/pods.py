@@ -11,6 +11,7 @@ from zo_operator import names
 from zo_operator.api.status import Failure
 from zo_operator.manifests.metadata import Object
 from zo_operator.manifests.pod import CONTAINER
+from zo_operator.reconcile.observed import Leader
 from zo_runtime.errors import by_exit_code
 from zo_runtime.progress import Result
 
@@ -60,15 +61,15 @@ def running(pod: Object | None) -> bool:
     return pod is not None and phase(pod) == "Running" and "deletionTimestamp" not in pod["metadata"]
 
 
-def address(pod: Object | None, port: int) -> str | None:
-    """URL of the pod's `/progress`, where there is one to ask."""
+def address(pod: Object | None, port: int) -> Leader | None:
+    """Where to ask the pod for its `/progress`, if there is one to ask."""
     if not port or not running(pod) or pod is None:
         return None
     ip = pod.get("status", {}).get("podIP")
     if not ip:
         return None
     host = f"[{ip}]" if ":" in ip else ip
-    return f"http://{host}:{port}/progress"
+    return Leader(pod["metadata"]["uid"], f"http://{host}:{port}/progress")
 
 
 def waiting(pods: Iterable[Object]) -> Waiting | None:

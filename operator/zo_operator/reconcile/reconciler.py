@@ -3,57 +3,45 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from zo_operator.cluster.executor import ActionFailed, Executor
-from zo_operator.cluster.progress import ProgressReader
+from zo_operator.cluster.poller import Poller
 from zo_operator.cluster.store import Store
 from zo_operator.errors import Conflict, Forbidden, NotFound, Refused
-from zo_operator.reconcile import pods as podfacts
 from zo_operator.reconcile import removal
-from zo_operator.reconcile.observed import Defaults, Emit, Observed, Plan, Refusal, Resource
+from zo_operator.reconcile.observed import Defaults, Emit, Plan, Refusal, Resource
 from zo_operator.reconcile.plan import plan
 from zo_operator.settings import Settings
-from zo_runtime.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a reconcile went. `after` asks for another one after that many seconds; `retry` for one after a pause
-    that grows; `wrote` says whether the status was written."""
+    """How a reconcile went. `retry` asks for another one after a pause that grows; `wrote` says whether the status
+    was written."""
 
     result: str
-    after: float | None = None
     retry: bool = False
     wrote: bool = False
 
 
-@dataclass(slots=True)
-class _Reading:
-    pod: str
-    at: float
-    progress: Progress | None
-
-
 class Reconciler:
-    """Reconciles resources by uid. It remembers only when a run was last asked for its progress."""
+    """Reconciles resources by uid. It remembers nothing: the store and the stored statuses do."""
 
     def __init__(
         self,
         store: Store,
         executor: Executor,
-        reader: ProgressReader,
+        poller: Poller,
         settings: Settings,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._store, self._executor, self._reader, self._settings, self._now = store, executor, reader, settings, now
+        self._store, self._executor, self._poller, self._now = store, executor, poller, now
         self._defaults = Defaults(runtime_image=settings.runtime_image)
-        self._readings: dict[str, _Reading] = {}
 
     async def reconcile(self, uid: str) -> Outcome:
         """Bring one resource closer to its spec.
@@ -63,16 +51,15 @@ class Reconciler:
         """
         raw = self._store.resource(uid)
         if raw is None:
-            self._readings.pop(uid, None)
+            self._poller.follow(uid, None)
             return await self._remove_log(uid)
         resource = Resource(raw)
-        observed = self._store.observe(uid)
-        if not resource.deleting:
-            observed = replace(observed, progress=await self._progress(resource, observed))
+        observed = replace(self._store.observe(uid), reading=self._poller.latest(uid))
         decided = plan(resource, observed, self._now(), self._defaults)
         if decided.refresh:
             observed = replace(observed, pods=await self._executor.live_pods(resource), live=True)
             decided = plan(resource, observed, self._now(), self._defaults)
+        self._poller.follow(uid, decided.leader)
         try:
             refusal = await self._carry_out(resource, decided)
             if refusal is not None:
@@ -86,7 +73,7 @@ class Reconciler:
             return Outcome("gone", retry=True)
         if refusal is not None:
             return Outcome("refused", retry=not refusal.final, wrote=wrote)
-        return Outcome("ok", after=self._settings.poll_seconds if decided.poll else None, wrote=wrote)
+        return Outcome("ok", wrote=wrote)
 
     async def _remove_log(self, uid: str) -> Outcome:
         """Of a resource that is gone, remove the log if its cleanup record says so."""
@@ -130,24 +117,3 @@ class Reconciler:
             return False
         await self._executor.write_status(resource, decided.status)
         return True
-
-    async def _progress(self, resource: Resource, observed: Observed) -> Progress | None:
-        """The leader's progress, asked for at most once in `poll_seconds`."""
-        leader, url = self._leader(resource, observed)
-        if leader is None or url is None:
-            self._readings.pop(resource.uid, None)
-            return None
-        known, moment = self._readings.get(resource.uid), time.monotonic()
-        if known is not None and known.pod == leader and moment - known.at < self._settings.poll_seconds * 0.9:
-            return known.progress
-        progress = await self._reader.read(url)
-        self._readings[resource.uid] = _Reading(leader, moment, progress)
-        return progress
-
-    def _leader(self, resource: Resource, observed: Observed) -> tuple[str | None, str | None]:
-        rounds = resource.status.rounds
-        if not rounds or rounds[0].outcome is not None:
-            return None, None
-        pod = podfacts.leader(podfacts.of_job(observed.pods, rounds[0].job))
-        port = ((resource.spec or {}).get("metrics") or {}).get("port", 9464)
-        return (pod["metadata"]["uid"] if pod else None), podfacts.address(pod, port if isinstance(port, int) else 0)

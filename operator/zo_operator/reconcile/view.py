@@ -9,7 +9,7 @@ from zo_operator.api.status import Failure, Round
 from zo_operator.manifests.metadata import Object
 from zo_operator.reconcile import pods as podfacts
 from zo_operator.reconcile.observed import Observed
-from zo_runtime.progress import Result
+from zo_runtime.progress import Progress, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class View:
     end: JobEnd | None
     pods: tuple[Object, ...]
     leader: Object | None
+    progress: Progress | None
+    """What the leader said; what another pod said before it is forgotten."""
     failure: Failure | None
     waiting: podfacts.Waiting | None
     result: Result | None
@@ -51,12 +53,13 @@ def look(current: Round, observed: Observed) -> View:
     others = tuple(job for job in jobs if job["metadata"]["name"] != current.job)
     pods = tuple(podfacts.of_job(observed.pods, current.job))
     foreign = [pod for pod in observed.pods if pod not in pods and _component(pod) == names.COMPONENT_RUNTIME]
-    leader = podfacts.leader(pods)
+    leader, reading = podfacts.leader(pods), observed.reading
     return View(
         job=mine,
         end=job_end(mine),
         pods=pods,
         leader=leader,
+        progress=reading.progress if reading and leader and reading.pod == leader["metadata"]["uid"] else None,
         failure=podfacts.last_failure(pods),
         waiting=podfacts.waiting(pods),
         result=podfacts.final_result(pods),

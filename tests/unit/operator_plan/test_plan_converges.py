@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from zo_operator import names
 from zo_operator.api.spec import parse_spec
-from zo_operator.reconcile.observed import Apply, Defaults, Delete, Emit, Observed, Patch, Refusal, Resource
+from zo_operator.reconcile.observed import (
+    Apply,
+    Defaults,
+    Delete,
+    Emit,
+    Observed,
+    Patch,
+    Reading,
+    Refusal,
+    Resource,
+)
 from zo_operator.reconcile.plan import plan
 from zo_operator.reconcile.rounds import round_hash, template_hash
 from zo_runtime.progress import Progress, Result
@@ -117,11 +127,11 @@ def worlds(draw):
     maps = [child("ConfigMap", name) for name in draw(st.sets(st.sampled_from([wanted, stored, "zo-old"])))]
     if draw(st.booleans()):
         maps.append(child("ConfigMap", names.cleanup("r"), names.COMPONENT_CLEANUP, data={}))
-    progress = draw(
-        st.sampled_from([None, Progress(phase="Training", step=7, total_steps=100, loss=0.5, eta_seconds=9.0)])
-    )
     unique = {pod["metadata"]["name"]: pod for pod in living}
-    return subject, Observed(tuple(found.values()), tuple(unique.values()), tuple(maps), (), progress)
+    said = Progress(phase="Training", step=7, total_steps=100, loss=0.5, eta_seconds=9.0)
+    speaker = draw(st.sampled_from([None, *(pod["metadata"]["uid"] for pod in unique.values())]))
+    reading = Reading(speaker, said) if speaker else None
+    return subject, Observed(tuple(found.values()), tuple(unique.values()), tuple(maps), (), reading)
 
 
 def carry_out(observed, actions):
