@@ -75,7 +75,7 @@ def test_the_whole_life_of_a_resource_needs_no_more_than_the_roles_give(scope):
             await w.phase("Suspended")
             w.kube.edit("zofinetunes", "sst2", {"spec": {"suspend": False, "backoffLimit": 3}})
             await w.until(lambda: w.status().get("phase") in ("Pending", "Running"), "resumption")
-            w.kube.edit("zofinetunes", "sst2", {"spec": {"optimizer": {"steps": 200}}})
+            w.kube.edit("zofinetunes", "sst2", {"spec": {"evaluation": {"every": 50}}})
             await w.until(lambda: len(w.status().get("rounds", ())) == 2, "the second round")
             pod = await w.pod()
             w.workloads.start(pod)
