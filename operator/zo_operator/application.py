@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import datetime
 
 import kopf
@@ -65,12 +66,13 @@ class Application:
         await self.controller.start()
 
     async def stop(self) -> None:
-        """Stop in the reverse order."""
-        await self.controller.stop()
-        await self.client.__aexit__()
-        if self._own_reader is not None:
-            await self._own_reader.close()
-        await self._endpoints.stop()
+        """Stop in the reverse order; a part that fails to stop does not keep the others from it."""
+        async with AsyncExitStack() as parts:
+            parts.push_async_callback(self._endpoints.stop)
+            if self._own_reader is not None:
+                parts.push_async_callback(self._own_reader.close)
+            parts.push_async_callback(self.client.__aexit__)
+            parts.push_async_callback(self.controller.stop)
 
     def _give_up(self) -> None:
         self.failed = True

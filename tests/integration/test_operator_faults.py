@@ -244,6 +244,39 @@ def test_the_log_is_removed_after_the_last_pod_even_if_the_operator_was_away():
     asyncio.run(life())
 
 
+def test_a_cleanup_that_fails_is_told_and_can_be_tried_again(caplog):
+    async def life():
+        async with world() as w:
+            w.kube.put(manifest(deletionPolicy="Delete"))
+            await w.pod()
+            w.kube.discard("zofinetunes", "sst2")
+            job = await w.until(lambda: w.kube.find("jobs", "zo-sst2-cleanup"))
+            failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": ""}
+            w.kube.edit("jobs", "zo-sst2-cleanup", {"status": {"conditions": [failed]}}, status=True)
+            await w.until(lambda: "s3://logs/sst2 not removed" in caplog.text)
+            assert w.kube.find("configmaps", "zo-sst2-cleanup"), "the record is how it is tried again"
+            w.kube.discard("jobs", "zo-sst2-cleanup")
+            again = await w.until(lambda: w.kube.find("jobs", "zo-sst2-cleanup"))
+            assert again["metadata"]["uid"] != job["metadata"]["uid"]
+
+    asyncio.run(life())
+
+
+def test_only_the_given_namespaces_are_looked_at():
+    async def life():
+        async with world(dataclasses.replace(SETTINGS, namespaces=("default",))) as w:
+            foreign = manifest("foreign")
+            foreign["metadata"]["namespace"] = "elsewhere"
+            w.kube.put(foreign)
+            w.kube.put(manifest())
+            await w.pod()
+            await w.quiet()
+            assert "status" not in w.kube.find("zofinetunes", "foreign", "elsewhere")
+            assert w.replicas[0].app.controller.problem() is None
+
+    asyncio.run(life())
+
+
 def test_a_log_that_another_resource_took_over_is_kept():
     async def life():
         async with world() as w:

@@ -84,6 +84,10 @@ class Reconciler:
         resource = removal.resource_of(record)
         if not await self._executor.is_gone(resource):
             return Outcome("gone", retry=True)
+        if (name := removal.failed_job(observed)) is not None:
+            remedy = "delete the Job to try again, or the ConfigMap of that name to keep the log"
+            logger.error("log %s not removed: Job %s failed: %s", removal.log_uri(record), name, remedy)
+            return Outcome("refused")
         taken = removal.in_use(record, self._store.resources())
         actions = removal.plan_removal(record, observed, taken=taken)
         try:

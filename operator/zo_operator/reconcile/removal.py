@@ -56,5 +56,14 @@ def plan_removal(record: Object, observed: Observed, *, taken: bool) -> tuple[Ac
     return (forget,) if end is not None and end.succeeded else ()
 
 
+def failed_job(observed: Observed) -> str | None:
+    """Name of the cleanup Job, if it has failed for good."""
+    for job in observed.jobs:
+        end = job_end(job) if _component(job) == names.COMPONENT_CLEANUP else None
+        if end is not None and not end.succeeded:
+            return str(job["metadata"]["name"])
+    return None
+
+
 def _component(child: Object) -> str:
     return str((child["metadata"].get("labels") or {}).get(names.LABEL_COMPONENT, ""))
