@@ -149,7 +149,6 @@ def _answer(query: Query, output: Any) -> list[float]:
 
 
 def _platform() -> str:
-    from vllm.platforms import current_platform  # noqa: PLC0415
 
     return str(current_platform.device_type)
 
@@ -162,9 +161,6 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     from vllm import LLM  # noqa: PLC0415
-    from vllm.platforms import current_platform  # noqa: PLC0415
-
-    from zo_runtime.vllm_ext.cpu_norm import PRIORITY  # noqa: PLC0415
 
     shield_llvmlite()
 
@@ -187,7 +183,6 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
             max_loras=slots,
             max_cpu_loras=slots,
             lora_target_modules=modules,
-            ir_op_priority=PRIORITY if current_platform.is_cpu() else {},
             worker_extension_cls=EXTENSION,
             disable_log_stats=True,
             seed=0,

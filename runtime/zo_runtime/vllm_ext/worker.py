@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
-import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - registers its kernels in every process that hosts a worker
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.replica import Replica, make_replica
 from zo_runtime.vllm_ext.slots import Target, find_targets
