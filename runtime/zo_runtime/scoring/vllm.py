@@ -149,6 +149,7 @@ def _answer(query: Query, output: Any) -> list[float]:
 
 
 def _platform() -> str:
+    from vllm.platforms import current_platform  # noqa: PLC0415
 
     return str(current_platform.device_type)
 
