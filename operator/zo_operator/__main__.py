@@ -7,13 +7,12 @@ import socket
 import sys
 
 import click
-import kopf
 
 from zo_operator import logs
 from zo_operator.application import Application
-from zo_operator.cluster.credentials import connection
+from zo_operator.cluster.configuration import configuration
 from zo_operator.errors import OperatorError
-from zo_operator.handlers import register
+from zo_operator.handlers import operate
 from zo_operator.settings import Settings
 
 _DEFAULTS = Settings()
@@ -61,16 +60,9 @@ def main(**options: object) -> None:
 
 async def run(settings: Settings) -> bool:
     """Run one operator in this event loop; true when it had to give up."""
-    connection()
-    app = Application(settings, connection)
-    await app.listen()
-    await kopf.operator(
-        registry=register(app),
-        standalone=True,
-        clusterwide=settings.clusterwide,
-        namespaces=settings.namespaces,
-        stop_flag=app.stopping,
-    )
+    await configuration()
+    app = Application(settings, configuration)
+    await operate(app)
     return app.failed
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
 
 import kopf
+from kubernetes.aio.client import Configuration
 
 from zo_operator.cluster.client import Client
+from zo_operator.cluster.configuration import connection_info
 from zo_operator.cluster.progress import HttpProgressReader, ProgressReader
 from zo_operator.controller import Controller
 from zo_operator.errors import SettingsError
@@ -26,7 +27,10 @@ class Application:
     """Holds the parts of one operator and their lifetime."""
 
     def __init__(
-        self, settings: Settings, login: Callable[[], kopf.ConnectionInfo], reader: ProgressReader | None = None
+        self,
+        settings: Settings,
+        login: Callable[[], Awaitable[Configuration]],
+        reader: ProgressReader | None = None,
     ) -> None:
         self.settings, self._login = settings, login
         self.metrics = Metrics()
@@ -42,9 +46,9 @@ class Application:
         )
         self.ports: tuple[int, int] = (0, 0)
 
-    def login(self, expiration: datetime) -> kopf.ConnectionInfo:
+    async def login(self, expiration: datetime) -> kopf.ConnectionInfo:
         """Fresh credentials for kopf."""
-        return dataclasses.replace(self._login(), expiration=expiration)
+        return connection_info(await self._login(), expiration)
 
     async def listen(self) -> None:
         """Open the ports, before anything else: the process lives while it waits for the API server.

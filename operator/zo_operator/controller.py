@@ -183,14 +183,10 @@ class Controller:
         """One reconcile and what follows from it. An error that nobody foresaw is logged with its trace, costs
         this resource a pause, and others nothing."""
         began = time.monotonic()
-        task = asyncio.create_task(self._reconciler.reconcile(uid))
-        await asyncio.wait({task})
-        error = task.exception()
-        if error is None:
-            outcome = task.result()
-        else:
-            outcome = Outcome("unavailable" if isinstance(error, ApiError) else "error", retry=True)
-            self._complain(uid, error)
+        [outcome] = await asyncio.gather(self._reconciler.reconcile(uid), return_exceptions=True)
+        if isinstance(outcome, BaseException):
+            self._complain(uid, outcome)
+            outcome = Outcome("unavailable" if isinstance(outcome, ApiError) else "error", retry=True)
         self._metrics.reconcile_seconds.observe(time.monotonic() - began)
         self._metrics.reconciles.labels(outcome.result).inc()
         self._metrics.status_writes.inc(int(outcome.wrote))

@@ -1,7 +1,8 @@
-"""What kopf calls: each handler is one delegation."""
+"""The operator as kopf runs it: each handler is one delegation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,13 +17,36 @@ from zo_operator.settings import Settings
 _CREDENTIALS_LIFE = timedelta(minutes=10)
 
 
+async def operate(app: Application, listening: Callable[[], None] = lambda: None) -> None:
+    """Run one operator until it is told to stop, and leave no connection open however it ends.
+
+    `listening` is called once the ports are open.
+
+    Raises:
+        SettingsError: a port is taken.
+    """
+    try:
+        await app.listen()
+        listening()
+        await kopf.operator(
+            registry=register(app),
+            standalone=True,
+            clusterwide=app.settings.clusterwide,
+            namespaces=app.settings.namespaces,
+            stop_flag=app.stopping,
+        )
+    finally:
+        # kopf has done so already where it could; a second time changes nothing.
+        await app.stop()
+
+
 def register(app: Application) -> kopf.OperatorRegistry:
     """A registry of handlers for one application."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return app.login(expiration=datetime.now(UTC) + _CREDENTIALS_LIFE)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await app.login(expiration=datetime.now(UTC) + _CREDENTIALS_LIFE)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:

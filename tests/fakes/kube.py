@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp.web
 import attrs
 import kmock
-import kopf
 import yaml
+from kubernetes.aio.client import Configuration
 
 from fakes import kube_builtin as builtin
 from fakes import kube_schema as schemas
@@ -98,9 +98,9 @@ class FakeKube(kmock.KubernetesEmulator):
             self.resources[key] = {"namespaced": False, "verbs": {"get", "list", "watch"}}
         self.store.listeners.append(self._notify)
 
-    def login(self, user: str = "operator") -> kopf.ConnectionInfo:
+    async def login(self, user: str = "operator") -> Configuration:
         """Credentials of a user for this server."""
-        return kopf.ConnectionInfo(server=str(self.url).rstrip("/"), token=user)
+        return Configuration(host=str(self.url).rstrip("/"), api_key={"BearerToken": f"Bearer {user}"})
 
     # -- direct access for tests, as an administrator
 

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from fakes.kube import Refusal, Write
-from fakes.operator import SETTINGS, World, manifest, world
+from fakes.world import SETTINGS, World, manifest, world
 from fixtures.chart import Object, of_kind, render
 from zo_operator.cluster.kinds import BY_KIND
 from zo_runtime.progress import Progress, Result

@@ -6,7 +6,7 @@ import json
 import random
 
 from fakes.kube import Refusal
-from fakes.operator import SETTINGS, manifest, world
+from fakes.world import SETTINGS, manifest, world
 from zo_runtime.progress import Progress, Result
 
 TRAINING = Progress(phase="Training", step=40, total_steps=100, loss=0.6, flushed_step=30, version=1)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fakes.operator import World, manifest, world
+from fakes.world import World, manifest, world
 from zo_runtime.errors import by_exit_code
 from zo_runtime.progress import Progress, Result
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.kube import FakeKube
 from fakes.kube_workloads import Workloads
-from fakes.operator import manifest
+from fakes.world import manifest
 from zo_operator.__main__ import main
 from zo_operator.cluster.progress import HttpProgressReader
 from zo_runtime.progress import Progress
@@ -68,6 +68,17 @@ async def line(running, text):
             return record
 
 
+async def scrape(session, port):
+    """Every sample, by its name and sorted labels."""
+    async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
 def test_it_listens_works_measures_and_stops(tmp_path):
     async def check():
         async with process(tmp_path) as (kube, running):
@@ -83,16 +94,13 @@ def test_it_listens_works_measures_and_stops(tmp_path):
                 for path in ("healthz", "readyz"):
                     async with session.get(f"http://127.0.0.1:{listening['health_port']}/{path}") as answer:
                         assert (answer.status, await answer.text()) == (200, "ok\n")
-                async with session.get(f"http://127.0.0.1:{listening['metrics_port']}/metrics") as answer:
-                    samples = {
-                        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-                        for family in text_string_to_metric_families(await answer.text())
-                        for sample in family.samples
-                    }
+                phase = (("name", "sst2"), ("namespace", "default"), ("phase", "Pending"))
+                samples = {}
+                async with asyncio.timeout(30):
+                    while samples.get(("zo_resource_phase", phase)) != 1:
+                        samples = await scrape(session, listening["metrics_port"])
             assert samples["zo_operator_active", ()] == 1
             assert samples["zo_operator_objects", (("kind", "Job"),)] == 1
-            phase = (("name", "sst2"), ("namespace", "default"), ("phase", "Pending"))
-            assert samples["zo_resource_phase", phase] == 1
             assert any(name == "zo_operator_api_requests_total" for name, _ in samples)
             running.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(running.wait(), 30) == 0

@@ -1,22 +1,22 @@
-"""A Kubernetes client with the few verbs that the operator needs, and one policy for errors.
+"""The few verbs that the operator needs, and one policy for errors, on the client of the `kubernetes` package.
 
-Every request has a timeout, every error is one of `zo_operator.errors`, and an answer of 401 makes the
-credentials be read again, once.
+Objects are plain dictionaries: of the package's models none is used. Every request has a timeout, every error is
+one of `zo_operator.errors`, and an answer of 401 makes the credentials be read again, once.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import aiohttp
-import kopf
+from kubernetes.aio.client import ApiClient, Configuration
 
 from zo_operator import names
 from zo_operator.cluster.kinds import JOB, KindInfo
-from zo_operator.errors import ApiError, Unavailable, from_status
+from zo_operator.errors import ApiError, SettingsError, Unavailable, from_status
 from zo_operator.manifests.metadata import Object
 from zo_operator.settings import Settings
 
@@ -33,24 +33,23 @@ class Client:
     """One connection pool to one API server. Use it as an asynchronous context manager."""
 
     def __init__(
-        self, login: Callable[[], kopf.ConnectionInfo], settings: Settings, observer: Observer | None = None
+        self, login: Callable[[], Awaitable[Configuration]], settings: Settings, observer: Observer | None = None
     ) -> None:
         self._login, self._settings, self._observer = login, settings, observer
-        self._session: aiohttp.ClientSession | None = None
-        self._info: kopf.ConnectionInfo | None = None
+        self._timeout = aiohttp.ClientTimeout(total=settings.request_timeout, connect=settings.connect_timeout)
+        self._api: ApiClient | None = None
 
     async def __aenter__(self) -> Self:
-        self._info = self._login()
-        timeout = aiohttp.ClientTimeout(total=self._settings.request_timeout, connect=self._settings.connect_timeout)
-        ssl = self._info.as_ssl_context() if self._info.server.startswith("https") else True
-        connector = aiohttp.TCPConnector(ssl=ssl, limit=max(4, 2 * self._settings.workers))
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, raise_for_status=False)
+        found = await self._login()
+        found.connection_pool_maxsize = max(4, 2 * self._settings.workers)
+        self._api = ApiClient(found)
+        self._api.user_agent = names.REPORTER
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        api, self._api = self._api, None
+        if api is not None:
+            await api.close()
 
     async def get(self, kind: KindInfo, namespace: str, name: str) -> Object:
         """Read one object."""
@@ -125,16 +124,20 @@ class Client:
         content: str = JSON,
         params: Mapping[str, str] | None = None,
     ) -> Object:
-        status, answer = await self._send(method, kind, path, body, content, params)
+        api = self._api
+        if api is None:
+            raise RuntimeError("the client is used outside its context")
+        status, answer = await self._send(api, method, kind, path, body, content, params)
         if status == 401:
-            self._info = self._login()
-            status, answer = await self._send(method, kind, path, body, content, params)
+            await self._sign_in_again(api)
+            status, answer = await self._send(api, method, kind, path, body, content, params)
         if status >= 400:
             raise from_status(status, answer.get("message") or f"HTTP {status}", answer.get("details"))
         return answer
 
     async def _send(
         self,
+        api: ApiClient,
         method: str,
         kind: KindInfo,
         path: str,
@@ -142,22 +145,35 @@ class Client:
         content: str,
         params: Mapping[str, str] | None,
     ) -> tuple[int, Object]:
-        if self._session is None or self._info is None:
-            raise RuntimeError("the client is used outside its context")
-        headers = self._info.as_http_headers() | {"Content-Type": content, "Accept": JSON}
-        data = None if body is None else json.dumps(body)
         began, status = time.monotonic(), 0
         try:
-            async with self._session.request(
-                method, self._info.server + path, data=data, headers=headers, params=params
-            ) as response:
-                status = response.status
-                return status, _object(await response.read())
+            request = await api.param_serialize(
+                method,
+                path,
+                query_params=list((params or {}).items()),
+                header_params={"Content-Type": content, "Accept": JSON},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await api.call_api(*request, _request_timeout=self._timeout)
+            status = response.status
+            return status, _object(await response.read())
         except (TimeoutError, aiohttp.ClientError) as error:
             raise Unavailable(status, f"{method} {path}: {error or type(error).__name__}") from error
         finally:
             if self._observer is not None:
                 self._observer(method, kind.kind, status, time.monotonic() - began)
+
+    async def _sign_in_again(self, api: ApiClient) -> None:
+        """Give the session fresh credentials; requests that are under way keep theirs."""
+        try:
+            found = await self._login()
+        except SettingsError as error:
+            raise Unavailable(401, str(error)) from error
+        api.configuration.api_key = found.api_key
+        api.configuration.refresh_api_key_hook = found.refresh_api_key_hook
+        if found.cert_file:
+            api.rest_client.ssl_context.load_cert_chain(found.cert_file, found.key_file)
 
 
 def _object(raw: bytes) -> Object:

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.kube import FakeKube, Refusal
 from fakes.kube_apply import DuplicateKey, apply, leaves
-from fakes.operator import manifest
+from fakes.world import manifest
 
 
 @contextlib.asynccontextmanager

@@ -3,21 +3,36 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
 
 import kmock
-import kopf
 import pytest
+import yaml
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import incluster_config
 
 from fakes.kube import FakeKube, Refusal
-from fakes.operator import SETTINGS, manifest
+from fakes.world import SETTINGS, manifest
+from fixtures.certificates import write_certificate
 from zo_operator.cluster.client import Client
-from zo_operator.cluster.credentials import connection
+from zo_operator.cluster.configuration import configuration, connection_info
 from zo_operator.cluster.kinds import CONFIG_MAP, JOB, RESOURCE
 from zo_operator.errors import Conflict, Forbidden, NotFound, Refused, SettingsError, Unavailable, from_status
+
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
 def config_map(name, **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+def at(server):
+    async def login():
+        return Configuration(host=server)
+
+    return login
 
 
 @contextlib.asynccontextmanager
@@ -122,7 +137,7 @@ def test_credentials_that_stay_wrong_are_an_error():
 
 def test_no_server_and_a_silent_server_are_unavailable():
     async def check():
-        async with Client(lambda: kopf.ConnectionInfo(server="http://127.0.0.1:1"), SETTINGS) as client:
+        async with Client(at("http://127.0.0.1:1"), SETTINGS) as client:
             with pytest.raises(Unavailable):
                 await client.list(JOB, None)
 
@@ -133,7 +148,7 @@ def test_no_server_and_a_silent_server_are_unavailable():
         silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         short = dataclasses.replace(SETTINGS, request_timeout=0.2)
-        async with Client(lambda: kopf.ConnectionInfo(server=f"http://127.0.0.1:{port}"), short) as client:
+        async with Client(at(f"http://127.0.0.1:{port}"), short) as client:
             with pytest.raises(Unavailable, match="jobs"):
                 await client.list(JOB, None)
         silent.close()
@@ -152,24 +167,108 @@ def test_whether_a_kind_is_served():
     asyncio.run(check())
 
 
-def test_a_pod_uses_its_service_account(tmp_path, monkeypatch):
-    (tmp_path / "token").write_text("first\n")
-    (tmp_path / "ca.crt").write_text("")
+def test_many_requests_that_are_refused_together_all_go_through():
+    async def check():
+        async with FakeKube(tokens={"new"}) as kube, kmock.Server(kube):
+            tokens = itertools.chain(["old"], itertools.repeat("new"))
+            async with Client(lambda: kube.login(next(tokens)), SETTINGS) as client:
+                assert await asyncio.gather(*(client.list(JOB, None) for _ in range(5))) == [[]] * 5
+
+    asyncio.run(check())
+
+
+def test_credentials_that_are_gone_are_asked_for_again_later():
+    async def check():
+        async with FakeKube(tokens={"new"}) as kube, kmock.Server(kube):
+            tokens = ["old"]
+
+            async def login():
+                if not tokens:
+                    raise SettingsError("KUBECONFIG: cannot be read")
+                return await kube.login(tokens.pop())
+
+            async with Client(login, SETTINGS) as client:
+                with pytest.raises(Unavailable, match="KUBECONFIG"):
+                    await client.list(JOB, None)
+
+    asyncio.run(check())
+
+
+@pytest.fixture
+def service_account(tmp_path, monkeypatch):
+    """A pod's mounted credentials."""
+    for name, text in (("token", "first"), ("ca.crt", write_certificate(tmp_path)[0].read_text())):
+        (tmp_path / name).write_text(text)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
-    info = connection(tmp_path)
-    assert info.server == "https://[fd00::1]:6443"
-    assert info.token == "first"
-    (tmp_path / "token").write_text("second\n")
-    assert connection(tmp_path).token == "second"
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    return tmp_path
 
 
-def test_without_a_cluster_the_remedy_is_told(tmp_path, monkeypatch):
+def test_a_pod_uses_its_service_account(service_account):
+    async def check():
+        info = connection_info(await configuration(), TOMORROW)
+        assert info.server == "https://[fd00::1]:6443"
+        assert info.as_http_headers() == {"Authorization": "bearer first"}
+        assert info.ca_path == str(service_account / "ca.crt")
+        (service_account / "token").write_text("second")
+        assert connection_info(await configuration(), TOMORROW).token == "second"
+
+    asyncio.run(check())
+
+
+def kubeconfig(path, user, **cluster):
+    body = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:6443", **cluster}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path.write_text(yaml.safe_dump(body))
+    return str(path)
+
+
+EXEC = "client.authentication.k8s.io/v1"
+CREDENTIAL = {"apiVersion": EXEC, "kind": "ExecCredential", "status": {"token": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("user", "header"),
+    [
+        ({"token": "t"}, "Bearer t"),
+        ({"username": "a", "password": "b"}, "Basic YTpi"),
+        ({"exec": {"command": "printf", "args": ["%s", json.dumps(CREDENTIAL)], "apiVersion": EXEC}}, "Bearer t"),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_a_kubeconfig_names_the_user_in_several_ways(outside, tmp_path, monkeypatch, user, header):
+    monkeypatch.setenv("KUBECONFIG", kubeconfig(tmp_path / "config", user, **{"insecure-skip-tls-verify": True}))
+    info = connection_info(asyncio.run(configuration()), TOMORROW)
+    assert info.as_http_headers().get("Authorization") == header
+    assert (info.server, info.insecure, info.expiration) == ("https://127.0.0.1:6443", True, TOMORROW)
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """Not in a pod, and no kubeconfig."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_without_a_cluster_the_remedy_is_told(outside):
     with pytest.raises(SettingsError, match="set KUBECONFIG"):
-        connection(tmp_path)
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
-    with pytest.raises(SettingsError, match="KUBECONFIG: cannot be read"):
-        connection(tmp_path)
+        asyncio.run(configuration())
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "clusters: [", "clusters: []", "just words", "current-context: 3"])
+def test_an_unusable_kubeconfig_is_named(outside, tmp_path, monkeypatch, text):
+    path = tmp_path / "broken"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(SettingsError, match=r"KUBECONFIG: cannot be read: .*broken"):
+        asyncio.run(configuration())

@@ -7,7 +7,7 @@ import dataclasses
 import kmock
 
 from fakes.kube import FakeKube, Refusal
-from fakes.operator import SETTINGS
+from fakes.world import SETTINGS
 from zo_operator.cluster.client import Client
 from zo_operator.cluster.kinds import LEASE
 from zo_operator.cluster.lease import LeaseLock

@@ -8,7 +8,7 @@ HEAVY = ("torch", "vllm", "numpy", "numba", "pyarrow", "boto3", "transformers", 
 
 PROGRAM = """
 import json, pathlib, sys
-sys.modules["kubernetes"] = None  # kopf imports it where it is installed, and does without
+
 import zo_operator.__main__
 loaded = sorted({name.partition(".")[0] for name in sys.modules})
 peak = pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
