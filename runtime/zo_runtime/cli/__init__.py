@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "zo_runtime.cli.log_commands:inspect",
     "log": "zo_runtime.cli.log_commands:log",
     "report": "zo_runtime.cli.report:report",
+    "delete": "zo_runtime.cli.delete:delete",
 }
 
 

@@ -12,6 +12,7 @@ METRICS = "metrics/"
 VERSIONS = "versions/"
 QUARANTINE = "quarantine/"
 
+_QUARANTINE = re.compile(r"quarantine/[0-9a-f]{64}\.jsonl")
 _RANGE = re.compile(r"(?:segments|metrics)/(\d{9,})-(\d{9,})\.parquet")
 
 
@@ -38,6 +39,11 @@ def quarantine_key(digest: str) -> str:
 def is_log_object(key: str) -> bool:
     """Whether the key is of the log proper: not the report, not set-aside records, nothing foreign."""
     return key in (RUN, LATEST) or key.startswith(VERSIONS) or last_step_of(key) is not None
+
+
+def is_own_object(key: str) -> bool:
+    """Whether the product itself writes such a key: the log proper, the report, set-aside records."""
+    return is_log_object(key) or key == REPORT or _QUARANTINE.fullmatch(key) is not None
 
 
 def last_step_of(key: str) -> int | None:
