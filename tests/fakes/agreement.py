@@ -1,5 +1,6 @@
-"""Projected gradients of the same directions by vLLM and by plain float32 Transformers. Run as a script: an engine
-needs a process of its own. Prints one line of JSON: for each objective, both lists of gradients."""
+"""Projected gradients of the same directions by vLLM, by plain float32 Transformers, and by Transformers in vLLM's
+own type. Run as a script: an engine needs a process of its own. Prints one line of JSON: for each objective, the
+three lists of gradients and the three losses at the bank."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ OBJECTIVES: dict[str, tuple[str, ...]] = {
     "several": (" not worth seeing", " worth every minute"),
     "completion": (" and that is my honest opinion.",),
 }
-DIRECTIONS = 8
+DIRECTIONS = 12
 
 
 def examples(tokenizer: Any, words: tuple[str, ...]) -> list[Example]:
@@ -56,16 +57,19 @@ def main() -> None:
     layout = BankLayout(adapted_shapes(model, DEFAULT_TARGETS), rank=2, subspaces=2)
     method = Method(seed=3, interval=1, directions=DIRECTIONS, epsilon=2.0**-10)
     scorer = VllmScorer(model, layout, method, EngineOptions(kv_cache_bytes=2**28))
-    plain = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-    reference = ReferenceScorer(plain, layout, method)
-    for one in (scorer, reference):  # a bank that is not zero, in one subspace; the probe is in the other
+    scorers: list[Scorer] = [scorer]
+    for precision in (torch.float32, getattr(torch, dtype)):
+        plain = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=precision)
+        scorers.append(ReferenceScorer(plain, layout, method))
+    for one in scorers:  # a bank that is not zero, in one subspace; the probe is in the other
         one.apply([Update(1, 0.0, tuple(2.0**-12 * (-1) ** j for j in range(DIRECTIONS)))])
-    out: dict[str, Any] = {"digests": [scorer.digest(), reference.digest()], "tokens": {}}
+    out: dict[str, Any] = {"digests": [one.digest() for one in scorers]}
     for objective, words in OBJECTIVES.items():
         batch = examples(scorer.tokenizer, words)
-        out["tokens"][objective] = max(len(c) for c in batch[0].candidates)
-        out[objective] = [gradients(one, batch, method.epsilon) for one in (scorer, reference)]
-        out[objective] += [one.evaluate(batch).loss for one in (scorer, reference)]
+        out[objective] = {
+            "gradients": [gradients(one, batch, method.epsilon) for one in scorers],
+            "losses": [one.evaluate(batch).loss for one in scorers],
+        }
     modes: set[Mode] = scorer.modes
     out["modes"] = sorted(modes)
     print(json.dumps(out))

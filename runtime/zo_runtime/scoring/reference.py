@@ -1,4 +1,4 @@
-"""The readable scorer: plain Transformers in float32, no engine. Tests hold the vLLM scorer against it."""
+"""The readable scorer: plain Transformers, no engine. Tests hold the vLLM scorer against it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ReferenceScorer:
     """`Scorer` on a Transformers model: each adapted layer adds x A^T B^T to its output, bank and probe together."""
 
     def __init__(self, model: Any, layout: BankLayout, method: Method):
-        """`model` is a causal language model in float32 whose linear layers the layout names."""
+        """`model` is a causal language model whose linear layers the layout names; it computes in its own type."""
         self._model = model.eval()
         self._bank = Bank(layout, method)
         self._factors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -72,17 +72,21 @@ class ReferenceScorer:
             pairs = [(bank.factor(i, k), bank.basis(i, k)) for k in range(bank.layout.subspaces)]
             pairs.append((bank.direction(i, step, direction) * np.float32(scale), bank.basis(i, active)))
             self._factors[i] = (
-                torch.from_numpy(np.concatenate([b for b, _ in pairs], axis=1)),
-                torch.from_numpy(np.concatenate([a for _, a in pairs], axis=0)),
+                torch.from_numpy(np.concatenate([b for b, _ in pairs], axis=1)).to(self._model.dtype),
+                torch.from_numpy(np.concatenate([a for _, a in pairs], axis=0)).to(self._model.dtype),
             )
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _losses(self, examples: Sequence[Example]) -> list[tuple[float, bool | None]]:
+        sequences = [(e.prompt, candidate) for e in examples for candidate in e.candidates]
+        longest = max(len(prompt) + len(candidate) for prompt, candidate in sequences)
+        # Padding on the right: no token sees what comes after it.
+        ids = [
+            (*prompt, *candidate, *[0] * (longest - len(prompt) - len(candidate))) for prompt, candidate in sequences
+        ]
+        logits = self._model(torch.tensor(ids)).logits
         answers = []
-        for example in examples:
-            for candidate in example.candidates:
-                ids = torch.tensor([example.prompt + candidate])
-                logs = self._model(ids).logits[0].double().log_softmax(-1)
-                start = len(example.prompt) - 1
-                answers.append([logs[start + i, t].item() for i, t in enumerate(candidate)])
+        for (prompt, candidate), rows in zip(sequences, logits, strict=True):
+            logs = rows[len(prompt) - 1 :].double().log_softmax(-1)
+            answers.append([logs[i, token].item() for i, token in enumerate(candidate)])
         return example_losses(examples, "prompt_logprobs", answers)

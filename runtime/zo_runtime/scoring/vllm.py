@@ -162,6 +162,9 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     from vllm import LLM  # noqa: PLC0415
+    from vllm.platforms import current_platform  # noqa: PLC0415
+
+    from zo_runtime.vllm_ext.cpu_norm import PRIORITY  # noqa: PLC0415
 
     shield_llvmlite()
 
@@ -178,12 +181,15 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
             max_num_batched_tokens=max(options.max_batched_tokens, model.max_length + 1),
             kv_cache_memory_bytes=options.kv_cache_bytes,
             load_format=options.load_format,
+            # On CPU vLLM never compiles beside LoRA; asked for eager mode it also takes its own CPU kernels.
+            enforce_eager=current_platform.is_cpu(),
             enable_prefix_caching=False,  # the cache would not notice that a slot's weights changed in place
             enable_lora=True,
             max_lora_rank=rank,
             max_loras=slots,
             max_cpu_loras=slots,
             lora_target_modules=modules,
+            ir_op_priority=PRIORITY if current_platform.is_cpu() else {},
             worker_extension_cls=EXTENSION,
             disable_log_stats=True,
             seed=0,

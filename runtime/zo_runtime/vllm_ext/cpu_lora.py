@@ -18,8 +18,9 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """One layer's adapters. `a` is [slots, slices * rank, in], `b` [slots, out, slices * rank], block-diagonal:
-    each slice's rows of B have its own rank columns. The layer's stacked tensors are views of these two."""
+    """One layer's adapters. `a` is [slots, slices * rank, in]. `b` is [slots, slices * rank, out], the transpose of
+    B, so that a rank column lies in one piece, and block-diagonal: each slice has rank columns of its own. The
+    layer's stacked tensors are views of these two."""
 
     a: torch.Tensor
     b: torch.Tensor
@@ -31,12 +32,12 @@ class Packed:
         slots, _, _, in_features = stacks_a[0].shape
         out_sizes = [b.shape[2] for b in stacks_b]
         a = stacks_a[0].new_zeros(slots, len(stacks_a) * rank, in_features)
-        b = stacks_b[0].new_zeros(slots, sum(out_sizes), len(stacks_b) * rank)
+        b = stacks_b[0].new_zeros(slots, len(stacks_b) * rank, sum(out_sizes))
         views_a, views_b, row = [], [], 0
         for i, size in enumerate(out_sizes):
             columns = slice(i * rank, (i + 1) * rank)
             views_a.append(a[:, None, columns, :])
-            views_b.append(b[:, None, row : row + size, columns])
+            views_b.append(b[:, None, columns, row : row + size].transpose(2, 3))
             views_a[i].copy_(stacks_a[i][:, :, :rank])
             views_b[i].copy_(stacks_b[i][..., :rank])
             row += size
@@ -87,4 +88,4 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
         shared = torch.mm(x, packed.a[self._runs[0][0]].t()) if self._shared_a else None
         for slot, start, end in self._runs:
             h = torch.mm(x[start:end], packed.a[slot].t()) if shared is None else shared[start:end]
-            y[start:end].addmm_(h, packed.b[slot].t(), alpha=scale)
+            y[start:end].addmm_(h, packed.b[slot], alpha=scale)

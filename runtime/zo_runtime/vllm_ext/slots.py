@@ -8,6 +8,7 @@ rows of A are [A_0 .. A_{K-1} | A_k of the active subspace]. Slices for tensor p
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,19 +26,23 @@ class Target:
     module: Any
     index: int
 
-    def write_a(self, slots: slice, column: int, a: torch.Tensor) -> None:
-        """Write A (r x in) into the rank rows from `column` of the slots."""
-        part = self._slice(a, self.module.slice_lora_a)
+    def write_a(self, slots: slice, row: int, a: torch.Tensor) -> None:
+        """Write A (r x in) into the rank rows from `row` of the slots."""
+        part = self._shard(a, self.module.slice_lora_a)
         stacked = self.module.lora_a_stacked[self.index]
-        stacked[slots, 0, column : column + part.shape[0], : part.shape[1]] = part
+        stacked[slots, 0, row : row + part.shape[0], : part.shape[1]] = part
 
-    def write_b(self, slots: slice, column: int, b: torch.Tensor) -> None:
-        """Write B (out x r) into the rank columns from `column` of the slots."""
-        part = self._slice(b, self.module.slice_lora_b)
-        stacked = self.module.lora_b_stacked[self.index]
-        stacked[slots, 0, : part.shape[0], column : column + part.shape[1]] = part
+    def shard_of_b(self, b: torch.Tensor) -> torch.Tensor:
+        """What this rank holds of B (out x r), as a view of it."""
+        return self._shard(b, self.module.slice_lora_b)
 
-    def _slice(self, matrix: torch.Tensor, slicer: Any) -> torch.Tensor:
+    def columns_of_b(self, slot: int, column: int, shard: torch.Tensor) -> torch.Tensor:
+        """The slot's rank columns from `column` on that a shard of B fills, as a view of vLLM's own memory."""
+        rows, rank = shard.shape
+        columns: torch.Tensor = self.module.lora_b_stacked[self.index][slot, 0, :rows, column : column + rank]
+        return columns
+
+    def _shard(self, matrix: torch.Tensor, slicer: Any) -> torch.Tensor:
         if self.module.tp_size == 1:
             return matrix
         if self.module.n_slices == 1:
@@ -45,6 +50,39 @@ class Target:
         parts: list[torch.Tensor | None] = [None] * self.module.n_slices
         parts[self.index] = matrix
         return slicer(parts)[self.index]
+
+
+class ColumnWriter:
+    """Writes one flat B of a subspace, all layers one after another, into rank columns of slots.
+
+    A step writes hundreds of small matrices three times over, so the views on both ends are made once and the
+    copies go out in one call.
+    """
+
+    def __init__(self, targets: Sequence[Target], layout: BankLayout, dtype: torch.dtype, device: torch.device):
+        sizes = [tensor.out_features * layout.rank for tensor in layout.tensors]
+        self._staging = torch.zeros(sum(sizes), dtype=dtype, device=device)
+        whole = [part.view(-1, layout.rank) for part in self._staging.split(sizes)]
+        self._targets = targets
+        self._shards = [target.shard_of_b(b) for target, b in zip(targets, whole, strict=True)]
+        home = self._staging.untyped_storage().data_ptr()
+        if any(shard.untyped_storage().data_ptr() != home for shard in self._shards):
+            raise RuntimeError(
+                "vLLM's slice_lora_b copied its argument, so that later writes would not reach the slots"
+            )
+        self._columns: dict[tuple[int, int], list[torch.Tensor]] = {}
+
+    def write(self, slots: Iterable[int], column: int, flat: torch.Tensor, scale: float = 1.0) -> None:
+        """Write scale * flat (float32) into the columns from `column` of each slot, rounded to the slots' type."""
+        self._staging.copy_(flat * scale if scale != 1.0 else flat)
+        for slot in slots:
+            torch._foreach_copy_(self._views(slot, column), self._shards)
+
+    def _views(self, slot: int, column: int) -> list[torch.Tensor]:
+        if (slot, column) not in self._columns:
+            pairs = zip(self._targets, self._shards, strict=True)
+            self._columns[slot, column] = [target.columns_of_b(slot, column, shard) for target, shard in pairs]
+        return self._columns[slot, column]
 
 
 def find_targets(manager: Any, layout: BankLayout) -> list[Target]:

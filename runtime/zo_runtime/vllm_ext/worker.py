@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
+import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - registers its kernels in every process that hosts a worker
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.replica import Replica, make_replica
-from zo_runtime.vllm_ext.slots import Target, find_targets
+from zo_runtime.vllm_ext.slots import ColumnWriter, Target, find_targets
 from zo_runtime.zo.layout import FLOAT16_SHIFT, BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
 
@@ -68,11 +69,12 @@ class _Slots:
         # Fresh slots are given out in order, so that one write reaches them all.
         if manager.lora_index_to_id[:slots] != [slot_request(i).lora_int_id for i in range(slots)]:
             raise RuntimeError(f"vLLM gave the probes the slots {manager.lora_index_to_id}")
-        self.slots = slice(0, slots)
+        self.slots = range(slots)
         self.replica: Replica = make_replica(layout, method, manager.device)
         self.dtype = manager.lora_config.lora_dtype
         self.shift = FLOAT16_SHIFT if self.dtype == torch.float16 else 1.0
         self.wrapper = self._use_runwise_lora(manager)
+        self._writer = ColumnWriter(self.targets, layout, self.dtype, manager.device)
         self._probe_column = layout.adapter_rank
         self._probed_subspace: int | None = None
         self._clean = False
@@ -87,7 +89,7 @@ class _Slots:
         self.replica.apply(updates)
         layout = self.layout
         for k in {subspace_of(u.step, self.method.interval, layout.subspaces) for u in updates}:
-            self._write_b(self.slots, k * layout.rank, self.replica.subspace(k))
+            self._writer.write(self.slots, k * layout.rank, self.replica.subspace(k), self.shift)
 
     def probe(self, step: int) -> None:
         k = subspace_of(step, self.method.interval, self.layout.subspaces)
@@ -97,23 +99,17 @@ class _Slots:
         for j in range(self.method.directions):
             u = self.replica.direction(step, j)
             for slot, epsilon in ((2 * j, self.method.epsilon), (2 * j + 1, -self.method.epsilon)):
-                self._write_b(slice(slot, slot + 1), self._probe_column, u * epsilon)
+                self._writer.write((slot,), self._probe_column, u, epsilon * self.shift)
         self._clean = False
 
     def clear(self) -> None:
         if not self._clean:
-            self._write_b(self.slots, self._probe_column, torch.zeros_like(self.replica.subspace(0)))
+            self._writer.write(self.slots, self._probe_column, torch.zeros_like(self.replica.subspace(0)))
             self._clean = True
-
-    def _write_b(self, slots: slice, column: int, flat: torch.Tensor) -> None:
-        rank = self.layout.rank
-        parts = (flat * self.shift).to(self.dtype).split([t.out_features * rank for t in self.layout.tensors])
-        for target, part in zip(self.targets, parts, strict=True):
-            target.write_b(slots, column, part.view(-1, rank))
 
     def _write_basis(self, k: int, column: int) -> None:
         for i, target in enumerate(self.targets):
-            target.write_a(self.slots, column, self.replica.basis(i, k) / self.shift)
+            target.write_a(slice(0, len(self.slots)), column, self.replica.basis(i, k) / self.shift)
 
     def _use_runwise_lora(self, manager: Any) -> Any:
         """Swap the CPU wrapper for the run-wise one through the layers' own `set_mapping`."""

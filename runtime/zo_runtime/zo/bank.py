@@ -20,6 +20,9 @@ from zo_runtime.zo.method import Method, Update
 
 Floats = npt.NDArray[np.float32]
 
+# A few milliseconds of drawing: starting threads, and their quarrel over the interpreter, costs up to ten.
+_NUMBERS_WORTH_A_THREAD = 2**21
+
 
 class Bank:
     """B_k of every layer as one float32 array [K, subspace_size], with the momentum of the same shape if any.
@@ -59,7 +62,7 @@ class Bank:
             stream = Stream(self.method.seed, tensor, step, direction, self.method.distribution)
             native.add_scaled(out[offsets[tensor] : offsets[tensor + 1]], np.float32(1), stream)
 
-        _each(one, len(self.layout.tensors), threads)
+        _each(one, len(self.layout.tensors), threads, numbers=out.size)
         return out
 
     def apply(self, updates: Iterable[Update], threads: int = 1) -> None:
@@ -88,7 +91,7 @@ class Bank:
             for update in run:
                 apply_update(self.values[k, part], momentum, tensor, update, self.method)
 
-        _each(one, len(self.layout.tensors), threads)
+        _each(one, len(self.layout.tensors), threads, numbers=len(run) * self.layout.subspace_size)
 
 
 def apply_update(values: Floats, momentum: Floats | None, tensor: int, update: Update, method: Method) -> None:
@@ -129,11 +132,19 @@ def _runs(updates: Iterable[Update], step: int, interval: int, directions: int) 
         yield run
 
 
-def _each(work: Callable[[int], None], count: int, threads: int) -> None:
+def _each(work: Callable[[int], None], count: int, threads: int, numbers: int) -> None:
+    """Do every layer's work, which draws `numbers` numbers in all, on as many threads as that is worth."""
+    threads = min(threads, 1 + numbers // _NUMBERS_WORTH_A_THREAD)
     if threads == 1:
         for i in range(count):
             work(i)
         return
+
+    def share(first: int) -> None:
+        for i in range(first, count, shares):
+            work(i)
+
+    shares = 4 * threads  # more than threads, for layers differ in size
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, range(count)):
+        for _ in pool.map(share, range(shares)):
             pass
