@@ -125,7 +125,9 @@ def acquire(
     try:
         data, etag = store.get(LATEST)
     except NotFound:
-        return _take(store, first(who.claim(1)), None)
+        lease = _take(store, first(who.claim(1)), None)
+        _require_conditional_writes(store, lease)
+        return lease
     latest = decode(data, Latest, LATEST)
     if not latest.writer.released:
         _wait_for_silence(store, latest.writer, etag, who, clock, lease_seconds)
@@ -141,6 +143,18 @@ def _take(store: ObjectStore, wanted: Latest, etag: str | None) -> Lease:
     if stored != data:
         raise LogOwned(_owned(decode(stored, Latest, LATEST).writer, store.uri))
     return Lease(store, wanted, new_etag)
+
+
+def _require_conditional_writes(store: ObjectStore, lease: Lease) -> None:
+    """Safety rests on conditional writes alone, and a service that does not know their headers ignores them. The
+    bytes written here are those that are there already."""
+    data = encode(lease.latest)
+    for header, if_absent, if_match in (("If-None-Match", True, None), ("If-Match", False, '"no-such-etag"')):
+        try:
+            store.put(LATEST, data, if_absent=if_absent, if_match=if_match)
+        except PreconditionFailed:
+            continue
+        raise StorageError(f"{store.uri} does not honour {header}; use a store with conditional writes")
 
 
 def _wait_for_silence(

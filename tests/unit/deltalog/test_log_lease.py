@@ -37,6 +37,18 @@ def beat(store: ObjectStore) -> None:
     Lease(store, decode(data, Latest, "LATEST.json"), etag).renew()
 
 
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_a_store_that_ignores_conditions_is_refused(header: str) -> None:
+    class Careless(MemoryStore):
+        def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
+            if header == "If-Match":
+                return super().put(key, data, if_absent=if_absent)
+            return super().put(key, data, if_match=if_match)
+
+    with pytest.raises(StorageError, match=f"does not honour {header}; use a store with conditional writes"):
+        open_log(Careless(), FakeProcess("a"))
+
+
 def test_a_released_run_is_free_at_once() -> None:
     store, clock = MemoryStore(), FakeClock()
     open_log(store, FakeProcess("a")).close()
@@ -186,7 +198,7 @@ def test_a_store_without_conditional_writes_is_named() -> None:
 
 def test_the_heartbeat_renews_outlives_failures_and_ends_when_fenced() -> None:
     store = MemoryStore()
-    failing = FailingStore(store, 4, after=False, error=StorageError)
+    failing = FailingStore(store, 6, after=False, error=StorageError)
     writer = open_log(failing, FakeProcess("a"))
     lease = writer._lease
     ticks = Heartbeat(lease, 0.002)
@@ -228,9 +240,10 @@ def test_every_write_of_the_head_differs() -> None:
     put = store.put
 
     def recording(key: str, data: bytes, **conditions: object) -> str:
+        etag = put(key, data, **conditions)  # type: ignore[arg-type]
         if key == "LATEST.json":
             seen.append(data)
-        return put(key, data, **conditions)  # type: ignore[arg-type]
+        return etag
 
     store.put = recording  # type: ignore[method-assign]
     for name in "ab":
