@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from zo_runtime.adapter import snapshot
 from zo_runtime.deltalog.chain import History
+from zo_runtime.deltalog.documents import RunInfo, Version
 from zo_runtime.deltalog.names import LATEST, version_key
+from zo_runtime.deltalog.pinned import PinnedVersion
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.errors import InvalidSpec, LogCorrupt
 from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.method import Update
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 # Steps between two reports of progress.
 _CHUNK = 100
+
+
+class Recorded(NamedTuple):
+    """A digest of the bank that an object of the log records."""
+
+    step: int
+    digest: str
+    key: str
+
+
+class Source(Protocol):
+    """What replay asks of a log."""
+
+    @property
+    def run(self) -> RunInfo:
+        """What the run is."""
+
+    @property
+    def run_sha256(self) -> str:
+        """Hash of run.json."""
+
+    def updates(self, first: int, last: int) -> Iterator[Update]:
+        """The steps `first`..`last`, verified."""
 
 
 def replay(
@@ -39,23 +66,53 @@ def replay(
     """
     history = reader.history()
     target = _target(reader, history, step, version)
+    head = history.latest.head
+    recorded = [*_recorded(history.versions), Recorded(head.step, head.digest, LATEST)]
+    return _build(reader, recorded, target, snapshot_dir, threads, on_progress)
+
+
+def replay_version(
+    log: PinnedVersion,
+    *,
+    step: int | None = None,
+    snapshot_dir: Path | None = None,
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> Bank:
+    """The same from a version that its hash pins, at its last step or at an earlier one."""
+    return _build(log, _recorded(log.versions), log.require_step(step), snapshot_dir, threads, on_progress)
+
+
+def _recorded(versions: Iterable[Version]) -> list[Recorded]:
+    return [Recorded(v.last_step, v.digest, version_key(v.number)) for v in versions]
+
+
+def _build(
+    source: Source,
+    recorded: list[Recorded],
+    target: int,
+    snapshot_dir: Path | None,
+    threads: int | None,
+    on_progress: Progress | None,
+) -> Bank:
     threads = len(os.sched_getaffinity(0)) if threads is None else threads
-    layout, method = reader.run.layout(), reader.run.method()
+    layout, method = source.run.layout(), source.run.method()
     bank = None
     if snapshot_dir is not None:
-        bank = snapshot.load_nearest(snapshot_dir, reader.run_sha256, layout, method, target)
+        bank = snapshot.load_nearest(snapshot_dir, source.run_sha256, layout, method, target)
     if bank is not None and snapshot_dir is not None:
-        try:
-            _advance(bank, reader, history, target, threads, on_progress)
-        except LogCorrupt as error:
-            log.warning("the replay from a snapshot failed, beginning at step 1: %s", error)
-            snapshot.drop(snapshot_dir, reader.run_sha256)
+        problem = _advance(bank, source, recorded, target, threads, on_progress)
+        if problem is not None:
+            log.warning("the replay from a snapshot failed, beginning at step 1: %s", problem)
+            snapshot.drop(snapshot_dir, source.run_sha256)
             bank = None
     if bank is None:
         bank = Bank(layout, method)
-        _advance(bank, reader, history, target, threads, on_progress)
+        problem = _advance(bank, source, recorded, target, threads, on_progress)
+        if problem is not None:
+            raise LogCorrupt(problem)
     if snapshot_dir is not None:
-        snapshot.save(snapshot_dir, reader.run_sha256, bank)
+        snapshot.save(snapshot_dir, source.run_sha256, bank)
     return bank
 
 
@@ -71,21 +128,20 @@ def _target(reader: LogReader, history: History, step: int | None, version: int 
 
 
 def _advance(
-    bank: Bank, reader: LogReader, history: History, target: int, threads: int, on_progress: Progress | None
-) -> None:
-    """Apply the steps up to `target`, stopping on the way where the log records a digest."""
-    recorded = [(v.last_step, v.digest, version_key(v.number)) for v in history.versions]
-    recorded.append((history.latest.head.step, history.latest.head.digest, LATEST))
-    checks = [check for check in recorded if bank.step <= check[0] <= target][-1:]
-    for stop, digest, key in checks:
-        _apply(bank, reader, stop, target, threads, on_progress)
+    bank: Bank, source: Source, recorded: list[Recorded], target: int, threads: int, on_progress: Progress | None
+) -> str | None:
+    """Apply the steps up to `target`. Return what is wrong if the bank is not the one whose digest the log records:
+    then the log or the bank that it began with is bad, while a segment that is bad by itself raises `LogCorrupt`."""
+    for stop, digest, key in [check for check in recorded if bank.step <= check.step <= target][-1:]:
+        _apply(bank, source, stop, target, threads, on_progress)
         if bank.digest() != digest:
-            raise LogCorrupt(f"{key} records the digest {digest} at step {stop}, but replay gives {bank.digest()}")
-    _apply(bank, reader, target, target, threads, on_progress)
+            return f"{key} records the digest {digest} at step {stop}, but replay gives {bank.digest()}"
+    _apply(bank, source, target, target, threads, on_progress)
+    return None
 
 
-def _apply(bank: Bank, reader: LogReader, stop: int, target: int, threads: int, on_progress: Progress | None) -> None:
-    updates = reader.updates(bank.step + 1, stop)
+def _apply(bank: Bank, source: Source, stop: int, target: int, threads: int, on_progress: Progress | None) -> None:
+    updates = source.updates(bank.step + 1, stop)
     while chunk := list(islice(updates, _CHUNK)):
         bank.apply(chunk, threads)
         if on_progress is not None:
