@@ -14,6 +14,7 @@ from kubernetes.aio.client import Configuration
 from zo_operator.cluster.client import Client
 from zo_operator.cluster.configuration import connection_info
 from zo_operator.cluster.progress import HttpProgressReader, ProgressReader
+from zo_operator.cluster.replicas import HttpReplicaReader
 from zo_operator.controller import Controller
 from zo_operator.errors import SettingsError
 from zo_operator.metrics import Metrics
@@ -38,8 +39,14 @@ class Application:
         self.failed = False
         self.client = Client(login, settings, self.metrics.observe_request)
         self._own_reader = None if reader is not None else HttpProgressReader(settings.poll_timeout)
+        self._replicas = HttpReplicaReader(settings.poll_timeout)
         self.controller = Controller(
-            self.client, reader or self._own_reader or HttpProgressReader(0), settings, self.metrics, self._give_up
+            self.client,
+            reader or self._own_reader or HttpProgressReader(0),
+            self._replicas,
+            settings,
+            self.metrics,
+            self._give_up,
         )
         self._endpoints = Endpoints(
             live=self.controller.problem, ready=self.controller.unready, registry=self.metrics.registry
@@ -75,6 +82,7 @@ class Application:
             parts.push_async_callback(self._endpoints.stop)
             if self._own_reader is not None:
                 parts.push_async_callback(self._own_reader.close)
+            parts.push_async_callback(self._replicas.close)
             parts.push_async_callback(self.client.__aexit__)
             parts.push_async_callback(self.controller.stop)
 

@@ -11,7 +11,9 @@
 | completed           | True    | False       | False   | -         | True     |
 | failed for good     | False   | False       | True    | -         | False    |
 
-All five are always written, and in one patch with `observedGeneration`: none can be stale.
+All five are always written, and in one patch with `observedGeneration`: none can be stale. A resource with
+`spec.serving` has a sixth, `Served`: whether every replica that answers serves what it should. While a version is
+on its way to the replicas, the resource is Ready=Unknown and Reconciling=True.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ RECONCILING = "Reconciling"
 STALLED = "Stalled"
 SUSPENDED = "Suspended"
 COMPLETE = "Complete"
-ALL = (READY, RECONCILING, STALLED, SUSPENDED, COMPLETE)
+SERVED = "Served"
 
 # Reasons of the operator's own. Those of a finished or failing run come from `zo_runtime.errors`, those of a pod
 # that cannot start from Kubernetes (`Unschedulable`, `ImagePullBackOff`, ...).
@@ -42,7 +44,23 @@ SETTLED = "Settled"
 NOT_COMPLETE = "NotComplete"
 INVALID_SPEC = "InvalidSpec"
 
+# Reasons of `Served`.
+ALL_REPLICAS = "AllReplicas"
+REPLICAS_MISSING = "ReplicasMissing"
+REPLICAS_FAILED = "ReplicasFailed"
+ROLLING_OUT = "RollingOut"
+CANARY = "Canary"
+CANARY_FAILED = "CanaryFailed"
+CANARY_MISSING = "CanaryMissing"
+NO_VERSION = "NoVersion"
+NO_REPLICAS = "NoReplicas"
+NOT_OBSERVED = "NotObserved"
+# Those that are no trouble.
+ORDINARY = frozenset({ALL_REPLICAS, ROLLING_OUT, CANARY, NO_VERSION, NO_REPLICAS, NOT_OBSERVED})
+
 State = Literal["True", "False", "Unknown"]
+Said = tuple[State, str, str]
+"""Status, reason and message of one condition."""
 Kind = Literal["progressing", "suspending", "suspended", "completed", "failed"]
 
 
@@ -56,12 +74,19 @@ class Verdict:
 
 
 def build(
-    verdict: Verdict, *, suspended: bool, generation: int | None, old: Iterable[Condition], now: str
+    verdict: Verdict,
+    *,
+    suspended: bool,
+    generation: int | None,
+    old: Iterable[Condition],
+    now: str,
+    served: Said | None = None,
 ) -> list[Condition]:
     """All conditions for a verdict; a transition time moves only where the status does."""
     before = {condition.type: condition for condition in old}
     result = []
-    for kind, (state, reason, message) in _states(verdict, suspended=suspended).items():
+    wanted = _states(verdict, suspended=suspended) | ({SERVED: served} if served else {})
+    for kind, (state, reason, message) in wanted.items():
         previous = before.get(kind)
         same = previous is not None and previous.status == state
         result.append(
@@ -77,7 +102,7 @@ def build(
     return result
 
 
-def _states(verdict: Verdict, *, suspended: bool) -> dict[str, tuple[State, str, str]]:
+def _states(verdict: Verdict, *, suspended: bool) -> dict[str, Said]:
     said = (verdict.reason, verdict.message)
     progressing = verdict.kind in ("progressing", "suspending")
     ready: dict[Kind, State] = {"completed": "True", "failed": "False", "suspended": "False"}

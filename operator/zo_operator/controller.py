@@ -13,7 +13,9 @@ from zo_operator.cluster.kinds import RESOURCE, WATCHED, KindInfo
 from zo_operator.cluster.lease import LeaseLock
 from zo_operator.cluster.poller import Poller
 from zo_operator.cluster.progress import ProgressReader
+from zo_operator.cluster.replicas import ReplicaReader
 from zo_operator.cluster.store import Store
+from zo_operator.cluster.surveyor import Surveyor
 from zo_operator.errors import ApiError
 from zo_operator.manifests.metadata import Object
 from zo_operator.metrics import Metrics
@@ -34,6 +36,7 @@ class Controller:
         self,
         client: Client,
         reader: ProgressReader,
+        replicas: ReplicaReader,
         settings: Settings,
         metrics: Metrics,
         give_up: Callable[[], None],
@@ -43,7 +46,9 @@ class Controller:
         self.queue: WorkQueue[str] = WorkQueue(settings.backoff_seconds, settings.backoff_limit_seconds)
         self.store = Store(self._touched)
         self._poller = Poller(reader, settings.poll_seconds, self._touched)
-        self._reconciler = Reconciler(self.store, Executor(client, self.store), self._poller, settings)
+        self._surveyor = Surveyor(client, replicas, settings.poll_seconds, self._touched)
+        executor = Executor(client, self.store)
+        self._reconciler = Reconciler(self.store, executor, self._poller, self._surveyor, settings)
         self._lease = LeaseLock(client, settings) if settings.lease_name else None
         self._tasks: list[asyncio.Task[None]] = []
         self._relist = asyncio.Event()
@@ -79,6 +84,7 @@ class Controller:
         while self.queue.busy() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         self._poller.close()
+        self._surveyor.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -194,6 +200,8 @@ class Controller:
             self.queue.retry(uid)
         else:
             self.queue.forgive(uid)
+        if outcome.again is not None:
+            self.queue.add_later(uid, outcome.again)
 
     def _complain(self, uid: str, error: BaseException) -> None:
         meta = (self.store.resource(uid) or {}).get("metadata", {})

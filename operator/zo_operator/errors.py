@@ -8,6 +8,7 @@ OperatorError
     ├── Conflict     409: exists already, or changed since it was read: look again
     ├── Refused      400, 413, 415, 422: the object is wrong and stays wrong until the resource changes
     ├── Forbidden    401, 403: a quota, a policy or missing rights: may be lifted, ask again later
+    │   └── NameTaken    somebody else's object has the name
     └── Unavailable  429, 5xx, no connection, timeout: ask again later
 ```
 
@@ -57,6 +58,12 @@ class Forbidden(ApiError):
     """A quota, an admission policy or RBAC says no for now."""
 
     reason = "Forbidden"
+
+
+class NameTaken(Forbidden):
+    """An object of that name is there and is not the operator's: somebody may take it away."""
+
+    reason = "NameTaken"
 
 
 class Unavailable(ApiError):

@@ -88,6 +88,18 @@ _RESOURCE_GAUGES: tuple[tuple[str, str, Callable[[Status], Any]], ...] = (
     ("zo_resource_failures", "Failed pods of the round.", lambda status: status.failures),
     ("zo_resource_quarantined_records", "Records that could not be used.", lambda status: status.quarantined),
     (
+        "zo_resource_serving_version",
+        "Version that replicas are to serve.",
+        lambda status: _serving(status, "version"),
+    ),
+    ("zo_resource_serving_replicas", "Pods that match the selector.", lambda status: _serving(status, "replicas")),
+    ("zo_resource_serving_updated", "Replicas that serve it.", lambda status: _serving(status, "updated")),
+    (
+        "zo_resource_serving_failed",
+        "Replicas that do not answer or have failed.",
+        lambda status: _serving(status, "failed_replicas"),
+    ),
+    (
         "zo_resource_completion_timestamp_seconds",
         "When the round ended, in Unix time.",
         lambda status: _unix(status.completion_time),
@@ -120,6 +132,10 @@ class _ResourceCollector(Collector):
             for condition in status.conditions:
                 ready.add_metric([*key, condition.type], {"True": 1, "False": 0}.get(condition.status, -1))
         yield from (*gauges, phases, ready)
+
+
+def _serving(status: Status, field: str) -> int | None:
+    return getattr(status.serving, field) if status.serving else None
 
 
 def _unix(time: str | None) -> float | None:

@@ -38,6 +38,7 @@ LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 
 COMPONENT_RUNTIME = "runtime"
 COMPONENT_CLEANUP = "cleanup"
+COMPONENT_SERVING = "serving"
 
 # A new value starts a new round of an unchanged spec; the log goes on where it ends.
 ANNOTATION_RESTART = f"{GROUP}/restart"
@@ -46,6 +47,7 @@ ANNOTATION_RESOURCE = f"{GROUP}/resource"
 
 _BASE_LENGTH = 44
 _HASH_LENGTH = 8
+_NAME_LENGTH = 253
 
 
 def digest(text: str, length: int = _HASH_LENGTH) -> str:
@@ -78,6 +80,15 @@ def service(name: str) -> str:
 def cleanup(name: str) -> str:
     """Name of the record that outlives the resource when its log is to be deleted."""
     return f"{base(name)}-cleanup"
+
+
+def serving(name: str) -> str:
+    """Name of the ConfigMap that serving replicas mount: the resource's name, so that people can write it down."""
+    end = "-serving"
+    if len(name) + len(end) <= _NAME_LENGTH:
+        return name + end
+    kept = name[: _NAME_LENGTH - len(end) - _HASH_LENGTH - 1].rstrip("-.")
+    return f"{kept}-{digest(name)}{end}"
 
 
 def job(name: str, number: int, content: str) -> str:

@@ -10,20 +10,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from typing import Any, Protocol
 
-from pydantic import JsonValue
-
-from zo_runtime.config.document import Document, RunSpec
+from zo_runtime.config.document import Document
 from zo_runtime.console import ConsoleObserver
-from zo_runtime.data.batches import BatchOrder
-from zo_runtime.data.dataset import Dataset, load_dataset
-from zo_runtime.data.tokenizer import HuggingFaceTokenizer
-from zo_runtime.deltalog.documents import Evaluation, ModelIdentity, RunInfo, Version
+from zo_runtime.data.dataset import Dataset
+from zo_runtime.deltalog.documents import Evaluation, Version
 from zo_runtime.deltalog.quarantine_file import put_quarantine
 from zo_runtime.deltalog.writer import LogWriter
-from zo_runtime.errors import InvalidData, LogCorrupt, ZOError
+from zo_runtime.errors import LogCorrupt, ZOError
+from zo_runtime.inputs import BaseModel, Inputs
 from zo_runtime.progress import Progress, Result
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord
 from zo_runtime.scoring.protocol import Scorer
@@ -34,40 +29,11 @@ from zo_runtime.telemetry.observer import Observers
 from zo_runtime.telemetry.server import TelemetryServer
 from zo_runtime.telemetry.tracker import ProgressTracker
 from zo_runtime.train import Ending, Training
+from zo_runtime.workers.leader import SharedScorer
+from zo_runtime.workers.membership import Membership
 from zo_runtime.zo.bank import Bank
-from zo_runtime.zo.estimator import power_of_two
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method
-
-
-class BaseModel(Protocol):
-    """What a job needs of the base model; `zo_runtime.scoring.base_model` is the real one."""
-
-    def identity(self) -> ModelIdentity:
-        """Name and digest of the weights."""
-
-    def tokenizer(self) -> Any:
-        """The model's Hugging Face tokenizer."""
-
-    def layout(self, rank: int, subspaces: int) -> BankLayout:
-        """The bank over the layers to adapt, if the engine can hold it."""
-
-    def start(self, layout: BankLayout, method: Method) -> Scorer:
-        """Load the engine."""
-
-
-def method_of(spec: RunSpec) -> Method:
-    """The part of the optimizer's settings that replay needs."""
-    o = spec.optimizer
-    return Method(
-        seed=o.seed,
-        interval=o.interval,
-        directions=o.directions,
-        epsilon=power_of_two(o.epsilon),
-        distribution=o.distribution,
-        momentum=o.momentum.beta if o.momentum else None,
-        weight_decay=o.weight_decay,
-    )
 
 
 @contextmanager
@@ -90,12 +56,19 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 class Job:
     """A manifest on its way to a result."""
 
-    def __init__(self, document: Document, base: BaseModel, stop_requested: Callable[[], bool]):
-        self._name, self._spec, self._base = document.metadata.name, document.spec, base
-        self._stop_requested = stop_requested
+    def __init__(
+        self,
+        document: Document,
+        base: BaseModel,
+        stop_requested: Callable[[], bool],
+        place: Membership | None = None,
+    ):
+        """`place` is the leader's among several workers; None where it works alone."""
+        self._document, self._spec, self._base = document, document.spec, base
+        self._stop_requested, self._place = stop_requested, place
         self._start = time.monotonic()
         total = self._spec.optimizer.steps
-        self._metrics = RunMetrics(self._name)
+        self._metrics = RunMetrics(document.metadata.name)
         self._metrics.set_total_steps(total)
         self._tracker = ProgressTracker(Progress(total_steps=total, log_uri=self._spec.storage.uri))
         self._console = ConsoleObserver(self._tracker.snapshot)
@@ -120,40 +93,19 @@ class Job:
     def _run(self, stack: ExitStack) -> Result:
         spec = self._spec
         self._observer.on_phase("Loading")
-        dataset = self._load_data()
-        layout = self._base.layout(spec.optimizer.rank, spec.optimizer.subspaces)
-        method = method_of(spec)
+        inputs = Inputs.read(self._document, self._base)
+        dataset = inputs.dataset
+        self._observer.on_message(f"{len(dataset.train)} examples to learn from, {len(dataset.held_out)} held out")
         store = open_store(spec.storage.uri, spec.storage.s3)
-        log = stack.enter_context(LogWriter.open(store, self._run_info(layout, method), data_digest=dataset.digest))
+        log = stack.enter_context(LogWriter.open(store, inputs.run, data_digest=dataset.digest))
         self._keep_quarantine(store, dataset)
-        training = self._prepare(dataset, log, layout, method, stack)
+        training = self._prepare(inputs, log, stack)
         self._observer.on_phase("Training")
         ending = training.run()
+        if isinstance(training.scorer, SharedScorer):
+            training.scorer.dismiss()
         self._observer.on_phase("Finished")
         return self._result(log, ending)
-
-    def _load_data(self) -> Dataset:
-        spec = self._spec
-        tokenizer = HuggingFaceTokenizer(self._base.tokenizer())
-        dataset = load_dataset(spec.data, spec.objective, tokenizer, spec.model.max_length, spec.storage.s3)
-        if not dataset.held_out:
-            raise InvalidData(
-                "spec.data.heldOut: nothing is held out, so nothing can be evaluated: raise `fraction` or "
-                "`examples`, or give spec.data.evaluation"
-            )
-        self._observer.on_message(f"{len(dataset.train)} examples to learn from, {len(dataset.held_out)} held out")
-        return dataset
-
-    def _run_info(self, layout: BankLayout, method: Method) -> RunInfo:
-        """Whatever makes two runs different runs stands here: another value needs another log."""
-        spec = self._spec
-        settings: dict[str, JsonValue] = {
-            "objective": spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
-            "optimizer": spec.optimizer.model_dump(mode="json", by_alias=True, exclude_none=True),
-            "data": {"seed": spec.data.seed, "maxLength": spec.model.max_length},
-        }
-        now = datetime.now(UTC).replace(microsecond=0)
-        return RunInfo.build(self._name, self._base.identity(), layout, method, settings, now)
 
     def _keep_quarantine(self, store: ObjectStore, dataset: Dataset) -> None:
         """Set the records that do not fit beside the log, where their owner finds them."""
@@ -162,27 +114,36 @@ class Job:
         if counts:
             put_quarantine(store, dataset.quarantine.to_json_lines())
 
-    def _prepare(
-        self, dataset: Dataset, log: LogWriter, layout: BankLayout, method: Method, stack: ExitStack
-    ) -> Training:
+    def _prepare(self, inputs: Inputs, log: LogWriter, stack: ExitStack) -> Training:
         spec = self._spec
         self._observer.on_message(f"loading {spec.model.name} into vLLM")
-        scorer = self._base.start(layout, method)
+        scorer = self._scorer(inputs)
         stack.callback(scorer.close)
-        bank = self._restore(log, layout, method, scorer)
+        bank = self._restore(log, inputs.layout, inputs.method, scorer)
         return Training(
             optimizer=spec.optimizer,
             evaluation=spec.evaluation,
             flush=spec.storage.flush,
-            train=dataset.train,
-            held_out=dataset.held_out[: spec.evaluation.max_examples],
-            order=BatchOrder(spec.data.seed, len(dataset.train), spec.optimizer.batch_size),
+            train=inputs.dataset.train,
+            held_out=inputs.held_out,
+            order=inputs.order,
             bank=bank,
             scorer=scorer,
             log=log,
             observer=self._observer,
             stop_requested=self._stop_requested,
         )
+
+    def _scorer(self, inputs: Inputs) -> Scorer:
+        """The engine of this machine, together with those of the followers if there are any."""
+        local = self._base.start(inputs.layout, inputs.method)
+        if self._place is None:
+            return local
+        from zo_runtime.workers.gloo import LeaderRendezvous  # noqa: PLC0415 - the engine has loaded torch by now
+
+        notify = self._observer.on_message
+        meeting = LeaderRendezvous(self._place.port, self._place.size, self._stop_requested, notify)
+        return SharedScorer(local, inputs.method.directions, meeting.meet, inputs.fingerprint(), notify)
 
     def _restore(self, log: LogWriter, layout: BankLayout, method: Method, scorer: Scorer) -> Bank:
         """Bring a fresh bank, and the scorer's replica, to the log's last durable step."""
@@ -220,6 +181,7 @@ class Job:
             loss_after=last.loss,
             log_uri=self._spec.storage.uri,
             version=log.versions[-1].number,
+            version_sha256=log.version_sha256,
             digest=log.head.digest,
             bytes_per_step=round(log.total_bytes / log.step, 2),
             quarantined=self._tracker.snapshot().quarantined,

@@ -65,6 +65,8 @@ class Result(_Message):
     loss_after: float | None = None
     log_uri: str = ""
     version: int | None = None
+    version_sha256: str | None = None
+    """SHA-256 of the object of `version`: with it, whoever serves the version knows that it is this one."""
     digest: str | None = None
     bytes_per_step: float | None = None
     quarantined: int = 0

@@ -82,7 +82,9 @@ def validate(value: Any, schema: Schema, path: str = "") -> list[str]:
         if isinstance(value, bool) or not isinstance(value, int | str):
             return [f"{path}: Invalid value: {value!r}: must be an integer or a string"]
         text_schema = {"type": "string", **{k: v for k, v in schema.items() if k in ("pattern", "maxLength")}}
-        return _check_string(value, text_schema, path) if isinstance(value, str) else []
+        return (
+            _check_string(value, text_schema, path) if isinstance(value, str) else _check_number(value, schema, path)
+        )
     wanted = schema.get("type")
     if wanted and not _is(value, wanted):
         found = "null" if value is None else type(value).__name__

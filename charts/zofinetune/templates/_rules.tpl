@@ -1,4 +1,5 @@
-{{/* What the operator may do in a namespace that it watches. It reads no Secret: pods get theirs by reference. */}}
+{{/* What the operator may do in a namespace that it watches. It reads no Secret: pods get theirs by reference, and
+     `rbac.apiKeySecrets` has roles of its own. */}}
 {{- define "zofinetune.operatorRules" -}}
 - apiGroups: [zofinetune.io]
   resources: [zofinetunes]
@@ -12,7 +13,7 @@
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [list, watch, create, patch]

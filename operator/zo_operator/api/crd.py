@@ -30,6 +30,9 @@ _COLUMNS = (
     ("Accuracy", "number", ".status.accuracyAfter", True),
     ("Round", "integer", ".status.rounds[0].number", True),
     ("Log", "string", ".status.logURI", True),
+    ("Served", "integer", ".status.serving.version", True),
+    ("Updated", "integer", ".status.serving.updated", True),
+    ("Replicas", "integer", ".status.serving.replicas", True),
     ("Age", "date", ".metadata.creationTimestamp", False),
 )
 

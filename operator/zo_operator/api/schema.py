@@ -74,7 +74,8 @@ def _merged(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 
 def _int_or_string(node: Schema) -> Schema:
-    kept = {key: node[key] for key in ("description", "pattern", "maxLength", "default") if node.get(key) is not None}
+    keys = ("description", "pattern", "maxLength", "minimum", "default")
+    kept = {key: node[key] for key in keys if node.get(key) is not None}
     return {"anyOf": [{"type": "integer"}, {"type": "string"}], INT_OR_STRING: True, **kept}
 
 

@@ -1,28 +1,19 @@
 """The `status` of a `ZOFineTune`: what the operator says of it. Times are RFC 3339 in UTC, to the second."""
 
+# ruff: noqa: RUF012 -- pydantic copies defaults
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Phase = Literal["Pending", "Queued", "Running", "Suspended", "Stopping", "Succeeded", "Failed"]
+from zo_operator.api.serving_status import ServingStatus
+from zo_operator.api.status_model import StatusModel, Time
+
+Phase = Literal["Pending", "Queued", "Running", "Suspended", "Stopping", "RollingOut", "Succeeded", "Failed"]
 Outcome = Literal["Completed", "Failed", "Superseded"]
 HISTORY_LIMIT = 10
-
-
-class StatusModel(BaseModel):
-    """A part of the status. Unknown keys are ignored, so that an older operator reads a newer one's status."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        populate_by_name=True,
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class Condition(StatusModel):
@@ -92,8 +83,12 @@ class Round(StatusModel):
     """Held-out loss after the round."""
     version: int | None = None
     """Version that the round published last."""
+    version_sha256: Annotated[str | None, Field(alias="versionSHA256")] = None
+    """SHA-256 of that version's object in the log: what `spec.serving.target.sha256` asks for."""
     digest: str | None = None
     """Digest of the adapter bank at that version."""
+    log_uri: Annotated[str | None, Field(alias="logURI")] = None
+    """The log that it belongs to."""
 
 
 class Status(StatusModel):
@@ -110,7 +105,8 @@ class Status(StatusModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = []
-    """`Ready`, `Reconciling` and `Stalled` as kstatus reads them; `Suspended` and `Complete`."""
+    """`Ready`, `Reconciling` and `Stalled` as kstatus reads them; `Suspended` and `Complete`; with `spec.serving`
+    `Served`."""
     stage: str | None = None
     """What the runtime is doing: Starting, Loading, Evaluating, Training, Finished."""
     step: int | None = None
@@ -155,6 +151,8 @@ class Status(StatusModel):
         list[Round], Field(max_length=HISTORY_LIMIT, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
     """The latest rounds, newest first; the first one is the current one."""
+    serving: ServingStatus | None = None
+    """What the replicas of `spec.serving` are to serve, and how many do."""
 
     def to_dict(self) -> dict[str, Any]:
         """The status as the API server stores it: no empty fields."""

@@ -10,7 +10,7 @@ from zo_operator.api.status import Status
 from zo_operator.cluster.client import Client
 from zo_operator.cluster.kinds import BY_KIND, EVENT, POD, RESOURCE
 from zo_operator.cluster.store import Store
-from zo_operator.errors import ApiError, Conflict, NotFound
+from zo_operator.errors import ApiError, Conflict, NameTaken, NotFound
 from zo_operator.manifests.metadata import Object
 from zo_operator.reconcile.observed import Action, Apply, Delete, Emit, Patch, Resource, timestamp
 
@@ -40,8 +40,8 @@ class Executor:
             ApiError: the child is no longer the one that was seen (`Conflict`, `NotFound`): look again.
         """
         match action:
-            case Apply(body):
-                await self._apply(body)
+            case Apply(body, new):
+                await self._apply(body, new=new)
             case Patch(kind, name, patch):
                 await self._tell(
                     f"patch {kind} {name}", kind, self._client.patch(BY_KIND[kind], resource.namespace, name, patch)
@@ -81,9 +81,23 @@ class Executor:
             return error.details.get("name") == resource.name
         return bool(found["metadata"]["uid"] != resource.uid)
 
-    async def _apply(self, body: Object) -> None:
+    async def _apply(self, body: Object, *, new: bool) -> None:
         kind, name = body["kind"], body["metadata"]["name"]
+        if new:
+            await self._require_free(kind, body["metadata"]["namespace"], name)
         await self._tell(f"apply {kind} {name}", kind, self._client.apply(BY_KIND[kind], body))
+
+    async def _require_free(self, kind: str, namespace: str, name: str) -> None:
+        """Never take over somebody else's object: with it would go whatever it is for."""
+        try:
+            found = await self._client.get(BY_KIND[kind], namespace, name)
+        except NotFound:
+            return
+        except ApiError as error:
+            raise ActionFailed(f"apply {kind} {name}", error) from error
+        if (found["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) != names.MANAGED_BY:
+            remedy = "it exists and is not the operator's: delete it, or give the ZOFineTune another name"
+            raise ActionFailed(f"apply {kind} {name}", NameTaken(409, remedy))
 
     async def _tell(self, action: str, kind: str, call: Awaitable[Object]) -> None:
         try:

@@ -34,6 +34,7 @@ POD = KindInfo("Pod", "v1", "pods")
 CONFIG_MAP = KindInfo("ConfigMap", "v1", "configmaps")
 SERVICE = KindInfo("Service", "v1", "services")
 EVENT = KindInfo("Event", "v1", "events", watched=False)
+SECRET = KindInfo("Secret", "v1", "secrets", watched=False)
 LEASE = KindInfo("Lease", "coordination.k8s.io/v1", "leases", watched=False)
 
 CHILDREN = (JOB, POD, CONFIG_MAP, SERVICE)

@@ -8,6 +8,7 @@ from zo_operator import conditions
 from zo_operator.api.spec import ZOFineTuneSpec
 from zo_operator.api.status import Status
 from zo_operator.reconcile.observed import Emit
+from zo_operator.reconcile.rollout_events import rollout_transitions, since
 
 _MESSAGE_LIMIT = 1024
 
@@ -17,8 +18,8 @@ def events(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Iterator[Em
     died between the event and the status tells it under the same name again."""
     for kind, reason, message in _transitions(old, new, spec):
         number = new.rounds[0].number if new.rounds else 0
-        since = next((c.last_transition_time for c in old.conditions if c.type == conditions.READY), "")
-        key = "/".join((str(number), since, reason, message))
+        ready = next((c.last_transition_time for c in old.conditions if c.type == conditions.READY), "")
+        key = "/".join((str(number), ready, since(old), reason, message))
         yield Emit("Warning" if kind else "Normal", reason, message[:_MESSAGE_LIMIT], key)
 
 
@@ -34,6 +35,7 @@ def _transitions(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Itera
         yield True, failure.reason, f"pod {failure.pod} ended{code}{count}: {failure.message}"
     if new.version is not None and new.version != old.version:
         yield False, "VersionPublished", f"version {new.version} at step {new.flushed_step or new.step}"
+    yield from rollout_transitions(old, new)
     yield from _phase(old, new)
 
 

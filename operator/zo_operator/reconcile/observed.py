@@ -10,6 +10,7 @@ from typing import Any, Literal
 from zo_operator import names
 from zo_operator.api.status import Status, parse_status
 from zo_operator.manifests.metadata import Object, Owner
+from zo_operator.reconcile.replicas import Follow, Survey
 from zo_runtime.progress import Progress
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -113,6 +114,7 @@ class Observed:
     config_maps: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
     reading: Reading | None = None
+    survey: Survey | None = None
     refusal: Refusal | None = None
     live: bool = False
 
@@ -122,9 +124,10 @@ Kind = Literal["Job", "ConfigMap", "Service"]
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of one whole object."""
+    """Server-side apply of one whole object. With `new`, only if nobody else's has its name."""
 
     body: Object
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,12 +164,15 @@ Action = Apply | Patch | Delete | Emit
 @dataclass(frozen=True)
 class Plan:
     """What to do now. `status` is what is to be stored, or none where nothing is to be said; `leader` is whom to
-    ask for progress from now on; `refresh` asks for a plan with live pods instead."""
+    ask for progress from now on, `follow` which replicas; `refresh` asks for a plan with live pods instead, and
+    `again` for another plan after so many seconds."""
 
     actions: tuple[Action, ...] = ()
     status: Status | None = None
     leader: Leader | None = None
+    follow: Follow | None = None
     refresh: bool = False
+    again: float | None = None
 
 
 @dataclass(frozen=True)

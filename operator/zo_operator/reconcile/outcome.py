@@ -25,6 +25,7 @@ def conclude(current: Round, view: View, end: JobEnd, last: Status, now: str) ->
         "loss_after": last.held_out_loss,
         "version": last.version,
         "digest": last.digest,
+        "log_uri": (told.log_uri if told is not None else "") or last.log_uri,
     }
     if told is not None:
         account = {name: getattr(told, name) for name in _FROM_RESULT}
@@ -42,6 +43,7 @@ _FROM_RESULT = (
     "loss_before",
     "loss_after",
     "version",
+    "version_sha256",
     "digest",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from zo_operator import conditions
@@ -16,6 +17,7 @@ from zo_operator.reconcile.measure import measured
 from zo_operator.reconcile.observed import Defaults, Leader, Observed, Plan, Resource, timestamp
 from zo_operator.reconcile.outcome import conclude
 from zo_operator.reconcile.rounds import advance
+from zo_operator.reconcile.serve import ServingPlan, refused_here, serve
 from zo_operator.reconcile.view import View, look
 from zo_runtime.errors import InvalidSpec
 
@@ -46,11 +48,23 @@ def plan(resource: Resource, observed: Observed, now: datetime, defaults: Defaul
             return Plan(refresh=True)
         rounds[0] = conclude(rounds[0], view, view.end, resource.status, timestamp(now))
     rounds[0] = _started(rounds[0], view)
-    verdict, phase = judge(spec, rounds[0], view, observed)
-    status = _status(resource, spec, rounds, view, observed, verdict, phase, now)
+    serving = serve(resource, spec, rounds, observed, now)
+    if refused_here(resource, observed.refusal):
+        observed = replace(observed, refusal=None)
+    verdict, phase = _with_serving(*judge(spec, rounds[0], view, observed), serving)
+    status = _status(resource, spec, rounds, view, serving, verdict, phase, now)
     told = tuple(events(resource.status, status, spec))
     children = tuple(actions(resource, spec, rounds[0], view, observed, defaults))
-    return Plan((*children, *told), status, _leader(spec, view, phase))
+    leader = _leader(spec, view, phase)
+    return Plan((*children, *serving.actions, *told), status, leader, serving.follow, again=serving.again)
+
+
+def _with_serving(verdict: Verdict, phase: Phase, serving: ServingPlan) -> tuple[Verdict, Phase]:
+    """A complete round is ready when its version has reached the replicas."""
+    if verdict.kind != "completed" or not serving.unsettled or serving.said is None:
+        return verdict, phase
+    _, reason, message = serving.said
+    return Verdict("progressing", reason, message), "RollingOut"
 
 
 def _leader(spec: ZOFineTuneSpec, view: View, phase: Phase) -> Leader | None:
@@ -61,7 +75,15 @@ def _refuse(resource: Resource, message: str, now: str) -> Plan:
     """Say that the spec is invalid, and touch nothing."""
     old = resource.status
     verdict, phase = invalid(message)
-    said = conditions.build(verdict, suspended=False, generation=resource.generation, old=old.conditions, now=now)
+    last = next((c for c in old.conditions if c.type == conditions.SERVED), None)
+    said = conditions.build(
+        verdict,
+        suspended=False,
+        generation=resource.generation,
+        old=old.conditions,
+        now=now,
+        served=(last.status, last.reason, last.message) if last else None,
+    )
     update = {"observed_generation": resource.generation, "phase": phase, "conditions": said}
     status = old.model_copy(update=update)
     return Plan(tuple(events(old, status, None)), status)
@@ -79,14 +101,26 @@ def _status(
     spec: ZOFineTuneSpec,
     rounds: list[Round],
     view: View,
-    observed: Observed,
+    serving: ServingPlan,
     verdict: Verdict,
     phase: Phase,
     now: datetime,
 ) -> Status:
     old = resource.status
     said = conditions.build(
-        verdict, suspended=spec.suspend, generation=resource.generation, old=old.conditions, now=timestamp(now)
+        verdict,
+        suspended=spec.suspend,
+        generation=resource.generation,
+        old=old.conditions,
+        now=timestamp(now),
+        served=serving.said,
     )
     numbers = measured(old, spec, rounds[0], view, phase, now)
-    return Status(observed_generation=resource.generation, phase=phase, conditions=said, rounds=rounds, **numbers)
+    return Status(
+        observed_generation=resource.generation,
+        phase=phase,
+        conditions=said,
+        rounds=rounds,
+        serving=serving.status,
+        **numbers,
+    )

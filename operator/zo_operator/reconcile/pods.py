@@ -83,10 +83,18 @@ def waiting(pods: Iterable[Object]) -> Waiting | None:
                 reason = condition.get("reason") or "Unschedulable"
                 if reason != "SchedulingGated":
                     return Waiting(reason, _cut(condition.get("message", "")))
-        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-            state = (container.get("state") or {}).get("waiting") or {}
-            if state.get("reason", "") not in _ORDINARY_WAITS:
-                return Waiting(state["reason"], _cut(state.get("message", "")))
+        if (held := held_back(pod)) is not None:
+            return held
+    return None
+
+
+def held_back(pod: Object) -> Waiting | None:
+    """What keeps a container of the pod from starting, be it for the first time or again."""
+    status = pod.get("status", {})
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        state = (container.get("state") or {}).get("waiting") or {}
+        if state.get("reason", "") not in _ORDINARY_WAITS:
+            return Waiting(state["reason"], _cut(state.get("message", "")))
     return None
 
 

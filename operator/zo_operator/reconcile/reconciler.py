@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from zo_operator.cluster.executor import ActionFailed, Executor
 from zo_operator.cluster.poller import Poller
 from zo_operator.cluster.store import Store
+from zo_operator.cluster.surveyor import Surveyor
 from zo_operator.errors import Conflict, Forbidden, NotFound, Refused
 from zo_operator.reconcile import removal
 from zo_operator.reconcile.observed import Defaults, Emit, Plan, Refusal, Resource
@@ -22,11 +23,12 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a reconcile went. `retry` asks for another one after a pause that grows; `wrote` says whether the status
-    was written."""
+    was written; `again` is when to look again if nothing else happens, in seconds."""
 
     result: str
     retry: bool = False
     wrote: bool = False
+    again: float | None = None
 
 
 class Reconciler:
@@ -37,10 +39,12 @@ class Reconciler:
         store: Store,
         executor: Executor,
         poller: Poller,
+        surveyor: Surveyor,
         settings: Settings,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._store, self._executor, self._poller, self._now = store, executor, poller, now
+        self._store, self._executor, self._now = store, executor, now
+        self._poller, self._surveyor = poller, surveyor
         self._defaults = Defaults(runtime_image=settings.runtime_image)
 
     async def reconcile(self, uid: str) -> Outcome:
@@ -52,14 +56,18 @@ class Reconciler:
         raw = self._store.resource(uid)
         if raw is None:
             self._poller.follow(uid, None)
+            self._surveyor.follow(uid, None)
             return await self._remove_log(uid)
         resource = Resource(raw)
-        observed = replace(self._store.observe(uid), reading=self._poller.latest(uid))
+        observed = replace(
+            self._store.observe(uid), reading=self._poller.latest(uid), survey=self._surveyor.latest(uid)
+        )
         decided = plan(resource, observed, self._now(), self._defaults)
         if decided.refresh:
             observed = replace(observed, pods=await self._executor.live_pods(resource), live=True)
             decided = plan(resource, observed, self._now(), self._defaults)
         self._poller.follow(uid, decided.leader)
+        self._surveyor.follow(uid, decided.follow)
         try:
             refusal = await self._carry_out(resource, decided)
             if refusal is not None:
@@ -72,8 +80,8 @@ class Reconciler:
         except NotFound:
             return Outcome("gone", retry=True)
         if refusal is not None:
-            return Outcome("refused", retry=not refusal.final, wrote=wrote)
-        return Outcome("ok", wrote=wrote)
+            return Outcome("refused", retry=not refusal.final, wrote=wrote, again=decided.again)
+        return Outcome("ok", wrote=wrote, again=decided.again)
 
     async def _remove_log(self, uid: str) -> Outcome:
         """Of a resource that is gone, remove the log if its cleanup record says so."""

@@ -115,6 +115,11 @@ class LogWriter:
         return self._history.versions
 
     @property
+    def version_sha256(self) -> str | None:
+        """SHA-256 of the newest version's object, none before the first."""
+        return self._history.latest.version_sha256
+
+    @property
     def total_bytes(self) -> int:
         """Size of the log in bytes, without the report and the records set aside."""
         return self._inventory.total_bytes

@@ -40,7 +40,7 @@ WATCH = {"list", "watch"}
 NEEDED = {
     "ZOFineTune": WATCH | {"get"},
     "Job": WATCH | {"create", "patch", "delete"},
-    "ConfigMap": WATCH | {"create", "patch", "delete"},
+    "ConfigMap": WATCH | {"get", "create", "patch", "delete"},
     "Service": WATCH | {"create", "patch"},
     "Pod": WATCH,
     "Event": {"create"},
@@ -79,6 +79,37 @@ def test_the_operator_may_do_what_it_does_and_no_more(scope):
     assert [rule["verbs"] for rule in status] == [["patch"]]
     resources = {resource for rule in rules(objects) for resource in rule["resources"]}
     assert resources == {kind.plural for kind in BY_KIND.values()} | {"zofinetunes/status"}
+
+
+SECRETS = [
+    {"name": "keys"},
+    {"name": "vllm", "namespace": "team-b"},
+    {"name": "other", "namespace": "team-b"},
+    {"name": "vllm", "namespace": "team-b"},
+]
+
+
+def of_secrets(*names: str) -> list[dict]:
+    return [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": list(names), "verbs": ["get"]}]
+
+
+@pytest.mark.parametrize("scope", ["cluster", "namespace"])
+def test_it_reads_exactly_the_secrets_that_are_listed(scope):
+    objects = render({"rbac": {"scope": scope, "apiKeySecrets": SECRETS}})
+    roles = {
+        (item["metadata"]["namespace"], item["metadata"]["name"]): item["rules"]
+        for item in of_kind(objects, "Role")
+        if any("secrets" in rule["resources"] for rule in item["rules"])
+    }
+    assert {namespace: found for (namespace, _), found in roles.items()} == {
+        "team-a": of_secrets("keys"),
+        "team-b": of_secrets("other", "vllm"),
+    }
+    bound = {(item["metadata"]["namespace"], item["roleRef"]["name"]) for item in of_kind(objects, "RoleBinding")}
+    assert roles.keys() <= bound
+    assert not any(
+        "secrets" in rule["resources"] for item in of_kind(objects, "ClusterRole") for rule in item["rules"]
+    )
 
 
 def test_the_lease_is_the_one_that_the_operator_is_told():
