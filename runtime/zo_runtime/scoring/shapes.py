@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from zo_runtime.config.model import Model
@@ -58,26 +59,32 @@ def model_digest(model: Model) -> str:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download  # noqa: PLC0415
 
-        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(_WEIGHTS)))
-    files = sorted(f for pattern in _WEIGHTS for f in folder.glob(pattern))
-    if not any(f.suffix == ".safetensors" for f in files):
-        raise UnsupportedModel(f"spec.model.name: {model.name}: no *.safetensors weights there")
-    sha = hashlib.sha256(b"zo-model-1\n")
-    for file in files:
-        sha.update(f"{file.name} {_content_digest(file)}\n".encode())
-    return sha.hexdigest()
+        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(WEIGHTS)))
+    return weights_digest(folder, model.name)
 
 
-_WEIGHTS = ("config.json", "*.safetensors")
+WEIGHTS = ("config.json", "*.safetensors")
 _SHA256_HEX = 64
 
 
-def _content_digest(file: Path) -> str:
+def content_digest(file: Path) -> str:
+    """SHA-256 of a file of weights."""
     blob = file.resolve().name
     if file.is_symlink() and len(blob) == _SHA256_HEX:
         return blob
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def weights_digest(folder: Path, name: str, digest_of: Callable[[Path], str] = content_digest) -> str:
+    """`model_digest` of the model in a folder; `name` is what users call it."""
+    files = sorted(f for pattern in WEIGHTS for f in folder.glob(pattern))
+    if not any(f.suffix == ".safetensors" for f in files):
+        raise UnsupportedModel(f"spec.model.name: {name}: no *.safetensors weights there")
+    sha = hashlib.sha256(b"zo-model-1\n")
+    for file in files:
+        sha.update(f"{file.name} {digest_of(file)}\n".encode())
+    return sha.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

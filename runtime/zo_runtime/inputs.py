@@ -1,0 +1,107 @@
+"""What a run learns from and what it adapts: read from a manifest, the same in every worker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from zo_runtime.config.document import Document, RunSpec
+from zo_runtime.data.batches import BatchOrder
+from zo_runtime.data.dataset import Dataset, load_dataset
+from zo_runtime.data.examples import Example
+from zo_runtime.data.tokenizer import HuggingFaceTokenizer
+from zo_runtime.deltalog.documents import ModelIdentity, RunInfo
+from zo_runtime.errors import InvalidData
+from zo_runtime.scoring.protocol import PartialScorer
+from zo_runtime.zo.estimator import power_of_two
+from zo_runtime.zo.layout import BankLayout
+from zo_runtime.zo.method import Method
+
+
+class BaseModel(Protocol):
+    """What a run needs of the base model; `zo_runtime.scoring.base_model` is the real one."""
+
+    def identity(self) -> ModelIdentity:
+        """Name and digest of the weights."""
+
+    def tokenizer(self) -> Any:
+        """The model's Hugging Face tokenizer."""
+
+    def layout(self, rank: int, subspaces: int) -> BankLayout:
+        """The bank over the layers to adapt, if the engine can hold it."""
+
+    def start(self, layout: BankLayout, method: Method) -> PartialScorer:
+        """Load the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The data, and what identifies the run."""
+
+    dataset: Dataset
+    order: BatchOrder
+    held_out: list[Example]
+    """The part of the held-out examples that evaluations use."""
+    layout: BankLayout
+    method: Method
+    run: RunInfo
+
+    @classmethod
+    def read(cls, document: Document, base: BaseModel) -> Inputs:
+        """Read the data and look at the model. Raise `InvalidData`, `InvalidSpec`, `UnsupportedModel`, ..."""
+        spec = document.spec
+        tokenizer = HuggingFaceTokenizer(base.tokenizer())
+        dataset = load_dataset(spec.data, spec.objective, tokenizer, spec.model.max_length, spec.storage.s3)
+        if not dataset.held_out:
+            raise InvalidData(
+                "spec.data.heldOut: nothing is held out, so nothing can be evaluated: raise `fraction` or "
+                "`examples`, or give spec.data.evaluation"
+            )
+        layout, method = base.layout(spec.optimizer.rank, spec.optimizer.subspaces), method_of(spec)
+        return cls(
+            dataset=dataset,
+            order=BatchOrder(spec.data.seed, len(dataset.train), spec.optimizer.batch_size),
+            held_out=dataset.held_out[: spec.evaluation.max_examples],
+            layout=layout,
+            method=method,
+            run=_run_info(document.metadata.name, spec, base.identity(), layout, method),
+        )
+
+    def batch(self, step: int) -> Sequence[Example]:
+        """The examples of a step."""
+        return [self.dataset.train[i] for i in self.order.indices(step)]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the run's identity and its data: workers that share a run have the same."""
+        identity = self.run.model_dump_json(exclude={"created"})
+        return hashlib.sha256(f"{identity}\n{self.dataset.digest}\n{len(self.held_out)}".encode()).hexdigest()
+
+
+def method_of(spec: RunSpec) -> Method:
+    """The part of the optimizer's settings that replay needs."""
+    o = spec.optimizer
+    return Method(
+        seed=o.seed,
+        interval=o.interval,
+        directions=o.directions,
+        epsilon=power_of_two(o.epsilon),
+        distribution=o.distribution,
+        momentum=o.momentum.beta if o.momentum else None,
+        weight_decay=o.weight_decay,
+    )
+
+
+def _run_info(name: str, spec: RunSpec, model: ModelIdentity, layout: BankLayout, method: Method) -> RunInfo:
+    """Whatever makes two runs different runs stands here: another value needs another log."""
+    settings: dict[str, JsonValue] = {
+        "objective": spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "optimizer": spec.optimizer.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "data": {"seed": spec.data.seed, "maxLength": spec.model.max_length},
+    }
+    now = datetime.now(UTC).replace(microsecond=0)
+    return RunInfo.build(name, model, layout, method, settings, now)

@@ -1,0 +1,85 @@
+"""A follower: an engine that scores its share of whatever the leader announces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zo_runtime.data.examples import Example
+from zo_runtime.scoring.plan import step_items
+from zo_runtime.scoring.protocol import PartialScorer
+from zo_runtime.workers.exchange import (
+    Operation,
+    judge_together,
+    listen,
+    require_one_bank,
+    require_one_input,
+    score_together,
+    to_updates,
+)
+from zo_runtime.workers.group import Group, WorkerLost
+
+
+@dataclass(slots=True)
+class Follower:
+    """One worker beside the leader. `batch` gives the examples of a step, the same that the leader draws."""
+
+    scorer: PartialScorer
+    directions: int
+    batch: Callable[[int], Sequence[Example]]
+    held_out: Sequence[Example]
+    fingerprint: str
+    meet: Callable[[], Group]
+    notify: Callable[[str], None]
+    step: int = 0
+    """The last update that the replica holds."""
+
+    def run(self) -> None:
+        """Serve until the leader says that the run is over; meet again whenever the group breaks."""
+        while True:
+            group = self.meet()
+            try:
+                self._join(group)
+                while self._serve(group):
+                    pass
+            except WorkerLost as lost:
+                self.notify(f"the group broke, meeting again: {lost}")
+            else:
+                return
+            finally:
+                group.close()
+
+    def _join(self, group: Group) -> None:
+        """The counterpart of the leader's `_form`."""
+        require_one_input(group, self.fingerprint)
+        found = [int(step[0]) for step in group.gather(np.array([self.step], np.float64))]
+        if self.step > found[0]:
+            self.scorer.reset()
+            self.step = 0
+        self._serve(group)
+        require_one_bank(group, self.scorer.digest())
+        self.notify(f"worker {group.rank} of {group.size} at step {self.step}")
+
+    def _serve(self, group: Group) -> bool:
+        """Do one operation; whether there may be more."""
+        operation, a, b = listen(group)
+        if operation is Operation.CLOSE:
+            return False
+        if operation is Operation.UPDATES:
+            self._apply(group, a, b)
+        elif operation is Operation.SCORE:
+            score_together(group, self.scorer, step_items(self.batch(a), self.directions), a)
+        elif operation is Operation.JUDGE:
+            judge_together(group, self.scorer, self.held_out)
+        else:
+            require_one_bank(group, self.scorer.digest())
+        return True
+
+    def _apply(self, group: Group, count: int, width: int) -> None:
+        if not count:
+            return
+        updates = [u for u in to_updates(group.broadcast(np.zeros((count, width)))) if u.step > self.step]
+        self.scorer.apply(updates)
+        self.step = updates[-1].step if updates else self.step

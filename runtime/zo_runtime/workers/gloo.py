@@ -1,0 +1,124 @@
+"""Groups over `torch.distributed` (gloo), formed again as often as workers are lost.
+
+The leader holds a store at the rendezvous address. Every other worker leaves a fresh ticket there each time it wants
+to join; when all tickets are new, the leader names the group, and a process group of that name is made. vLLM uses
+the process's default group itself, so these stand on their own.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from zo_runtime.errors import EngineFailed, Interrupted
+from zo_runtime.workers.group import Floats, WorkerLost
+
+# How long a collective may take: as long as another worker may need for its share of an evaluation.
+_COLLECTIVE = timedelta(minutes=30)
+_CONNECT = timedelta(seconds=60)
+_LOOK_SECONDS = 0.05
+
+
+class GlooGroup:
+    """`Group` on a gloo process group."""
+
+    def __init__(self, store: dist.Store, rank: int, size: int):
+        self.rank, self.size = rank, size
+        try:
+            self._gloo = dist.ProcessGroupGloo(store, rank, size, _CONNECT)
+            self._gloo._set_default_timeout(_COLLECTIVE)
+        except RuntimeError as error:
+            raise WorkerLost(_line(error)) from error
+
+    def broadcast(self, values: Floats) -> Floats:
+        """`Group.broadcast`."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values, np.float64).copy())
+        self._wait(lambda: self._gloo.broadcast([tensor], dist.BroadcastOptions()))
+        received: Floats = tensor.numpy()
+        return received
+
+    def gather(self, values: Floats) -> list[Floats]:
+        """`Group.gather`."""
+        mine = torch.from_numpy(np.ascontiguousarray(values, np.float64).copy())
+        found = [torch.zeros_like(mine) for _ in range(self.size)]
+        self._wait(lambda: self._gloo.allgather([found], [mine]))
+        return [tensor.numpy() for tensor in found]
+
+    def close(self) -> None:
+        """`Group.close`."""
+        self._gloo.abort()
+
+    def _wait(self, start: Callable[[], dist.Work]) -> None:
+        try:
+            start().wait()
+        except RuntimeError as error:
+            raise WorkerLost(_line(error)) from error
+
+
+class LeaderRendezvous:
+    """Worker 0's side. It listens as long as it lives."""
+
+    def __init__(self, port: int, size: int, stop_requested: Callable[[], bool], notify: Callable[[str], None]):
+        try:
+            self._store = dist.TCPStore("0.0.0.0", port, None, True, _CONNECT, wait_for_workers=False)  # noqa: S104
+        except (RuntimeError, ValueError) as error:
+            raise EngineFailed(f"the rendezvous port {port} cannot be listened on: {_line(error)}") from error
+        self._size, self._stop_requested, self._notify = size, stop_requested, notify
+        self._seen: dict[int, bytes] = {}
+        self._formed = 0
+
+    def meet(self) -> GlooGroup:
+        """Wait until every follower asks to join. Raise `Interrupted` on a request to stop."""
+        tickets: dict[int, bytes] = {}
+        asked = time.monotonic()
+        while len(tickets) < self._size - 1:
+            if self._stop_requested():
+                raise Interrupted("stopped while waiting for workers; the same command goes on from the log")
+            for rank in range(1, self._size):
+                if self._store.check([f"ticket/{rank}"]):
+                    ticket = self._store.get(f"ticket/{rank}")
+                    if ticket != self._seen.get(rank):
+                        tickets[rank] = ticket
+            if time.monotonic() - asked > _CONNECT.total_seconds():
+                asked = time.monotonic()
+                missing = [str(rank) for rank in range(1, self._size) if rank not in tickets]
+                self._notify(f"waiting for workers {', '.join(missing)} of {self._size}")
+            time.sleep(_LOOK_SECONDS)
+        self._seen = tickets
+        self._formed += 1
+        name = f"group/{uuid.uuid4().hex}"
+        for rank, ticket in tickets.items():
+            self._store.set(f"name/{rank}/{ticket.decode()}", name)
+        return GlooGroup(dist.PrefixStore(name, self._store), 0, self._size)
+
+
+class FollowerRendezvous:
+    """The other workers' side."""
+
+    def __init__(self, host: str, port: int, rank: int, size: int, notify: Callable[[str], None]):
+        self._address, self._rank, self._size, self._notify = (host, port), rank, size, notify
+
+    def meet(self) -> GlooGroup:
+        """Wait for the leader, as long as it takes, and join its next group."""
+        while True:
+            try:
+                store = dist.TCPStore(*self._address, None, False, _CONNECT, wait_for_workers=False)
+                ticket = uuid.uuid4().hex
+                store.set(f"ticket/{self._rank}", ticket)
+                store.set_timeout(_COLLECTIVE)
+                name = store.get(f"name/{self._rank}/{ticket}").decode()
+                store.set_timeout(_CONNECT)
+                return GlooGroup(dist.PrefixStore(name, store), self._rank, self._size)
+            except (RuntimeError, WorkerLost) as error:
+                self._notify(f"waiting for the leader at {self._address[0]}:{self._address[1]}: {_line(error)}")
+                time.sleep(1)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

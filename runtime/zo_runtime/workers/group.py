@@ -1,0 +1,30 @@
+"""What the workers need of a network: two collectives over float64 numbers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class WorkerLost(Exception):
+    """A worker of the group is gone, and the group with it: meet again."""
+
+
+class Group(Protocol):
+    """Workers 0 to `size` - 1 that call the same collectives in the same order. Worker 0 leads."""
+
+    rank: int
+    size: int
+
+    def broadcast(self, values: Floats) -> Floats:
+        """The leader's `values`; followers pass any array of the same shape. Raise `WorkerLost`."""
+
+    def gather(self, values: Floats) -> list[Floats]:
+        """Everybody's `values` by rank, all of one shape. Raise `WorkerLost`."""
+
+    def close(self) -> None:
+        """Leave. Whoever waits in a collective is told."""

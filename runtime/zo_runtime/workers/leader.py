@@ -1,0 +1,150 @@
+"""The leader's scorer: its own engine and the followers', behind the same protocol as one engine alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import numpy as np
+
+from zo_runtime.data.examples import Example
+from zo_runtime.scoring.plan import evaluation, step_items, step_losses
+from zo_runtime.scoring.protocol import Evaluation, Losses, PartialScorer
+from zo_runtime.workers.exchange import (
+    Operation,
+    announce,
+    judge_together,
+    require_one_bank,
+    require_one_input,
+    score_together,
+    to_rows,
+)
+from zo_runtime.workers.group import Floats, Group, WorkerLost
+from zo_runtime.zo.method import Update
+
+T = TypeVar("T")
+
+
+class SharedScorer:
+    """`Scorer` over a group of workers. While a worker is missing, the others wait for it.
+
+    `meet` waits for all workers and forms a group; it may raise `Interrupted`. `fingerprint` (hex) names the data,
+    the model and the settings, on which all workers must agree.
+    """
+
+    def __init__(
+        self,
+        local: PartialScorer,
+        directions: int,
+        meet: Callable[[], Group],
+        fingerprint: str,
+        notify: Callable[[str], None],
+    ):
+        self._local, self._directions, self._fingerprint = local, directions, fingerprint
+        self._meet, self._notify = meet, notify
+        self._group: Group | None = None
+        self._history: list[Floats] = []  # the rows of every update since step 1, for those who come late
+        self._step = 0
+
+    def apply(self, updates: Sequence[Update]) -> None:
+        """`Scorer.apply`."""
+        if not updates:
+            return
+        self._local.apply(updates)
+        rows = to_rows(updates, self._directions)
+        self._history.append(rows)
+        self._step = updates[-1].step
+        if self._group is None:
+            return  # whoever joins gets the whole history
+        try:
+            _send_updates(self._group, rows)
+        except WorkerLost as lost:
+            self._lose(lost)
+
+    def score(self, examples: Sequence[Example], step: int) -> Losses:
+        """`Scorer.score`."""
+        items = step_items(examples, self._directions)
+
+        def together(group: Group) -> Losses:
+            announce(group, Operation.SCORE, step)
+            return step_losses(score_together(group, self._local, items, step), self._directions)
+
+        return self._together(together)
+
+    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+        """`Scorer.evaluate`."""
+
+        def together(group: Group) -> Evaluation:
+            announce(group, Operation.JUDGE)
+            return evaluation(judge_together(group, self._local, examples))
+
+        return self._together(together)
+
+    def digest(self) -> str:
+        """`Scorer.digest`. Raise `EngineFailed` where a worker's bank differs."""
+        digest = self._local.digest()
+
+        def together(group: Group) -> None:
+            announce(group, Operation.DIGEST)
+            require_one_bank(group, digest)
+
+        self._together(together)
+        return digest
+
+    def dismiss(self) -> None:
+        """The run is over: the followers may go. Without this they wait for a leader that comes back."""
+        if self._group is not None:
+            with suppress(WorkerLost):
+                announce(self._group, Operation.CLOSE)
+
+    def close(self) -> None:
+        """Leave the group and stop the engine."""
+        if self._group is not None:
+            self._group.close()
+        self._local.close()
+
+    def _together(self, work: Callable[[Group], T]) -> T:
+        """Do a piece of work with all workers, again from its start whenever one is lost."""
+        while True:
+            try:
+                if self._group is None:
+                    self._group = self._form()
+                return work(self._group)
+            except WorkerLost as lost:
+                self._lose(lost)
+
+    def _form(self) -> Group:
+        """Meet, agree on the input, and bring every follower to the leader's step."""
+        group = self._meet()
+        try:
+            require_one_input(group, self._fingerprint)
+            found = [int(step[0]) for step in group.gather(np.array([self._step], np.float64))]
+            rows = np.concatenate(self._history) if self._history else np.zeros((0, 2 + self._directions))
+            missing = rows[common_step(found) :]
+            _send_updates(group, missing)
+            require_one_bank(group, self._local.digest())
+        except BaseException:
+            group.close()
+            raise
+        self._notify(f"{group.size} workers together at step {self._step}")
+        return group
+
+    def _lose(self, lost: WorkerLost) -> None:
+        self._notify(f"a worker is lost, waiting for it: {lost}")
+        if self._group is not None:
+            self._group.close()
+            self._group = None
+
+
+def common_step(steps: Sequence[int]) -> int:
+    """The step that every worker can start from. A follower that is ahead of the leader starts anew: it saw what
+    a leader that died never made durable."""
+    leader = steps[0]
+    return min(step if step <= leader else 0 for step in steps)
+
+
+def _send_updates(group: Group, rows: Floats) -> None:
+    announce(group, Operation.UPDATES, *rows.shape)
+    if len(rows):
+        group.broadcast(rows)
