@@ -13,8 +13,8 @@ import numpy as np
 
 from zo_runtime.data.examples import Example
 from zo_runtime.deltalog.documents import ModelIdentity
-from zo_runtime.scoring.plan import accuracy, example_losses, mean_loss
-from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.scoring.plan import evaluation, example_losses, step_items, step_losses
+from zo_runtime.scoring.protocol import Evaluation, Item, Judged, Losses, Part
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.layout import BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
@@ -32,24 +32,32 @@ class ToyScorer:
         self.bank.apply(updates)
 
     def score(self, examples: Sequence[Example], step: int) -> Losses:
+        q = self.bank.method.directions
+        return step_losses(self.score_items(step_items(examples, q), step), q)
+
+    def score_items(self, items: Sequence[Item], step: int) -> Part:
         time.sleep(self._pause)
-        eps, q = self.bank.method.epsilon, self.bank.method.directions
-        plus = [mean_loss(self._losses(examples, eps, step, j)) for j in range(q)]
-        minus = [mean_loss(self._losses(examples, -eps, step, j)) for j in range(q)]
-        return Losses(tuple(plus), tuple(minus), 2 * q * sum(len(e.prompt) for e in examples))
+        eps, pairs = self.bank.method.epsilon, []
+        for direction, example in items:
+            (plus, _), (minus, _) = (self._losses([example], e, step, direction)[0] for e in (eps, -eps))
+            pairs.append((plus, minus))
+        return Part(pairs, 2 * sum(len(e.prompt) for _, e in items))
 
     def evaluate(self, examples: Sequence[Example]) -> Evaluation:
-        losses = self._losses(examples, 0.0, 1, 0)
-        return Evaluation(mean_loss(losses), accuracy(losses), len(losses))
+        return evaluation(self.judge(examples))
+
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
+        return self._losses(examples, 0.0, 1, 0)
+
+    def reset(self) -> None:
+        self.bank = Bank(self.bank.layout, self.bank.method)
 
     def digest(self) -> str:
         return self.bank.digest()
 
     def close(self) -> None: ...
 
-    def _losses(
-        self, examples: Sequence[Example], scale: float, step: int, direction: int
-    ) -> list[tuple[float, bool | None]]:
+    def _losses(self, examples: Sequence[Example], scale: float, step: int, direction: int) -> list[Judged]:
         bank = self.bank
         weights = sum(bank.factor(0, k).astype(float) @ bank.basis(0, k) for k in range(bank.layout.subspaces))
         active = subspace_of(step, bank.method.interval, bank.layout.subspaces)
@@ -77,7 +85,7 @@ class ToyTokenizer:
 
 
 class ToyModel:
-    """`job.BaseModel` of the toy."""
+    """`inputs.BaseModel` of the toy."""
 
     def __init__(self, step_seconds: float = 0.0, digest: str = "7" * 64):
         self._pause, self._digest = step_seconds, digest

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from fixtures.seaweed import free_ports
 
 ZO = Path(sys.executable).with_name("zo")
 STEPS = 6
@@ -66,9 +67,21 @@ def kill_after_step(path: Path, step: int) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
+def share_among_two(path: Path) -> dict[str, Any]:
+    """Run a manifest as two workers on this machine; the leader's result."""
+    place = {"ZO_WORKERS": "2", "ZO_RENDEZVOUS": f"127.0.0.1:{free_ports(1)[0]}"}
+    environments = [os.environ | place | {"JOB_COMPLETION_INDEX": str(rank)} for rank in (0, 1)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen([ZO, "run", str(path)], env=e, **pipes) for e in environments]
+    (result, error), (_, other_error) = (worker.communicate(timeout=400) for worker in workers)
+    assert [worker.returncode for worker in workers] == [0, 0], error[-2000:] + other_error[-2000:]
+    return json.loads(result.splitlines()[-1])  # type: ignore[no-any-return]
+
+
 @pytest.mark.vllm
-def test_kill_resume_verify_replay_and_serve(tmp_path: Path, smollm2: Path) -> None:
+def test_share_kill_resume_verify_replay_and_serve(tmp_path: Path, smollm2: Path) -> None:
     whole = zo("run", str(manifest(tmp_path, smollm2, "whole")))
+    assert share_among_two(manifest(tmp_path, smollm2, "shared"))["digest"] == whole["digest"]
     killed = manifest(tmp_path, smollm2, "killed")
     kill_after_step(killed, 2)
     resumed = zo("run", str(killed))
@@ -83,9 +96,7 @@ def test_kill_resume_verify_replay_and_serve(tmp_path: Path, smollm2: Path) -> N
 
 def served_completions(model: Path, adapter: Path) -> list[str]:
     """Ask stock vLLM for a completion by the base model and by the adapter."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served-model-name", "base", "--max-model-len", "64", "--enable-lora"]
     command += [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fakes.toy_manifest import manifest, write_manifest
+from fixtures.seaweed import free_ports
 from zo_runtime.config.storage import S3
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.storage.open import open_store
@@ -49,13 +49,6 @@ def start(path: Path, *, workers: int = 1, index: int = 0, port: int = 0) -> sub
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def settle(process: subprocess.Popen[str], timeout: float = 240) -> None:
     _, error = process.communicate(timeout=timeout)
     assert process.returncode == 0, error[-3000:]
@@ -81,7 +74,7 @@ def reader(folder: Path) -> LogReader:
 
 
 def test_three_workers_write_the_log_of_one(tmp_path: Path, alone: LogReader) -> None:
-    path, port = write(tmp_path), free_port()
+    path, port = write(tmp_path), free_ports(1)[0]
     workers = [start(path, workers=3, index=i, port=port) for i in (2, 0, 1)]
     for process in workers:
         settle(process)
@@ -92,7 +85,7 @@ def test_three_workers_write_the_log_of_one(tmp_path: Path, alone: LogReader) ->
 
 
 def test_twenty_kills_of_either_worker_change_nothing(tmp_path: Path, alone: LogReader) -> None:
-    rng, path, port = random.Random(4), write(tmp_path), free_port()
+    rng, path, port = random.Random(4), write(tmp_path), free_ports(1)[0]
     workers = {i: start(path, workers=2, index=i, port=port) for i in (0, 1)}
     killed = []
     while len(killed) < KILLS:
@@ -113,7 +106,7 @@ def test_twenty_kills_of_either_worker_change_nothing(tmp_path: Path, alone: Log
 
 
 def test_a_worker_with_other_data_is_refused(tmp_path: Path) -> None:
-    mine, other, port = tmp_path / "mine", tmp_path / "other", free_port()
+    mine, other, port = tmp_path / "mine", tmp_path / "other", free_ports(1)[0]
     for folder in (mine, other):
         folder.mkdir()
     leader, path = start(write(mine), workers=2, index=0, port=port), write(other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import click
@@ -18,6 +19,9 @@ def run(manifest: str) -> None:
 
     The same command goes on after a crash or a stop: what the log holds is not computed again. Progress goes to
     stderr; the last line of stdout is the result as JSON. Exit codes are in docs/exit-codes.md.
+
+    Several workers share a run when each is told ZO_WORKERS (how many), JOB_COMPLETION_INDEX (which, from 0) and
+    ZO_RENDEZVOUS (host:port of worker 0).
     """
     document, notices = load_document(manifest)
     for notice in notices:
@@ -28,9 +32,15 @@ def run(manifest: str) -> None:
     from zo_runtime.job import Job, stop_on_signals  # noqa: PLC0415
     from zo_runtime.scoring.base_model import VllmModel  # noqa: PLC0415
     from zo_runtime.scoring.sizing import engine_options  # noqa: PLC0415
+    from zo_runtime.workers.follow import follow  # noqa: PLC0415
+    from zo_runtime.workers.membership import membership  # noqa: PLC0415
 
+    place = membership(os.environ)
+    base = VllmModel(document.spec, engine_options(document.spec))
+    if place is not None and place.rank > 0:
+        follow(document, base, place)
+        return
     with stop_on_signals() as stop_requested:
-        base = VllmModel(document.spec, engine_options(document.spec))
-        result = Job(document, base, stop_requested).run()
+        result = Job(document, base, stop_requested, place).run()
     write_termination_message(result)
     print(result.model_dump_json(exclude={"message", "exit_code"}))

@@ -8,7 +8,7 @@ from typing import Any
 from zo_runtime.config.document import RunSpec
 from zo_runtime.deltalog.documents import ModelIdentity
 from zo_runtime.errors import UnsupportedModel
-from zo_runtime.scoring.protocol import Scorer
+from zo_runtime.scoring.protocol import PartialScorer
 from zo_runtime.scoring.shapes import adapted_shapes, model_digest
 from zo_runtime.scoring.vllm import EngineOptions, VllmScorer, slot_rank
 from zo_runtime.zo.layout import BankLayout
@@ -16,7 +16,7 @@ from zo_runtime.zo.method import Method
 
 
 class VllmModel:
-    """`job.BaseModel` on stock vLLM."""
+    """`inputs.BaseModel` on stock vLLM."""
 
     def __init__(self, spec: RunSpec, options: EngineOptions):
         self._spec, self._options = spec, options
@@ -54,6 +54,6 @@ class VllmModel:
         slot_rank(layout)
         return layout
 
-    def start(self, layout: BankLayout, method: Method) -> Scorer:
+    def start(self, layout: BankLayout, method: Method) -> PartialScorer:
         """Load the engine. Raise `UnsupportedModel` or `EngineFailed`."""
         return VllmScorer(self._spec.model, layout, method, self._options)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zo_runtime.data.examples import Example
+from zo_runtime.scoring.protocol import Evaluation, Item, Judged, Losses, Part
 
 Mode = Literal["last_token", "compact", "prompt_logprobs"]
 # vLLM reads at most this many token ids in one request (`MAX_LOGPROB_TOKEN_IDS`).
@@ -57,9 +58,7 @@ def plan_queries(examples: Sequence[Example], mode: Mode) -> list[Query]:
     return queries
 
 
-def example_losses(
-    examples: Sequence[Example], mode: Mode, answers: Sequence[Sequence[float]]
-) -> list[tuple[float, bool | None]]:
+def example_losses(examples: Sequence[Example], mode: Mode, answers: Sequence[Sequence[float]]) -> list[Judged]:
     """Loss of each example, and whether the true candidate has the best score (None with one candidate).
 
     `answers[i]` are the log-probabilities that query i wanted, in its order. A candidate's score is the sum over
@@ -67,7 +66,7 @@ def example_losses(
     negative log-likelihood of its tokens. Sums run in a fixed order in float64.
     """
     feed = iter(answers)
-    out: list[tuple[float, bool | None]] = []
+    out: list[Judged] = []
     for example in examples:
         if mode == "last_token":
             scores: list[float] = []
@@ -83,15 +82,24 @@ def example_losses(
     return out
 
 
-def mean_loss(losses: Sequence[tuple[float, bool | None]]) -> float:
-    """Mean over examples."""
-    return math.fsum(loss for loss, _ in losses) / len(losses)
+def step_items(examples: Sequence[Example], directions: int) -> list[Item]:
+    """All items of a step, by direction."""
+    return [(j, example) for j in range(directions) for example in examples]
 
 
-def accuracy(losses: Sequence[tuple[float, bool | None]]) -> float | None:
-    """Share of examples whose true candidate scored best, or None where there is nothing to choose."""
-    judged = [right for _, right in losses if right is not None]
-    return sum(judged) / len(judged) if judged else None
+def step_losses(part: Part, directions: int) -> Losses:
+    """The means over the examples from the losses of all items of a step."""
+    count = len(part.pairs) // directions
+    per_direction = [part.pairs[j * count : (j + 1) * count] for j in range(directions)]
+    plus, minus = ([math.fsum(pair[sign] for pair in pairs) / count for pairs in per_direction] for sign in (0, 1))
+    return Losses(tuple(plus), tuple(minus), part.tokens)
+
+
+def evaluation(judged: Sequence[Judged]) -> Evaluation:
+    """The mean loss, and the share whose true candidate scored best (None where there is nothing to choose)."""
+    rights = [right for _, right in judged if right is not None]
+    loss = math.fsum(loss for loss, _ in judged) / len(judged)
+    return Evaluation(loss, sum(rights) / len(rights) if rights else None, len(judged))
 
 
 def _log_sum_exp(scores: Sequence[float]) -> float:

@@ -32,6 +32,21 @@ class Evaluation:
     examples: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Losses of a part of a step: (at +eps, at -eps) of each item, in the items' order; `tokens` were run."""
+
+    pairs: list[tuple[float, float]]
+    tokens: int
+
+
+Item = tuple[int, Example]
+"""A direction j, and an example to score at both signs along it: the smallest piece of a step."""
+
+Judged = tuple[float, bool | None]
+"""Loss of one example, and whether its true candidate scored best (None where there is nothing to choose)."""
+
+
 class Scorer(Protocol):
     """An engine with a replica of the bank."""
 
@@ -49,3 +64,16 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """Release the engine."""
+
+
+class PartialScorer(Scorer, Protocol):
+    """A scorer that can do a part of a step or of an evaluation, so that several can share one."""
+
+    def score_items(self, items: Sequence[Item], step: int) -> Part:
+        """Score items of step `step`, ordered by direction. A loss must not depend on what else is scored."""
+
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
+        """Score examples at the replica itself."""
+
+    def reset(self) -> None:
+        """Take the replica back to step 0."""

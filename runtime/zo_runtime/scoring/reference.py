@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from zo_runtime.data.examples import Example
-from zo_runtime.scoring.plan import accuracy, example_losses, mean_loss
-from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.scoring.plan import evaluation, example_losses, step_losses
+from zo_runtime.scoring.protocol import Evaluation, Judged, Losses, Part
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.layout import BankLayout, subspace_of
 from zo_runtime.zo.method import Method, Update
@@ -35,20 +35,21 @@ class ReferenceScorer:
 
     def score(self, examples: Sequence[Example], step: int) -> Losses:
         """`Scorer.score`."""
-        plus: list[float] = []
-        minus: list[float] = []
-        for j in range(self._bank.method.directions):
-            for sign, means in ((1.0, plus), (-1.0, minus)):
-                self._load(sign * self._bank.method.epsilon, step, j)
-                means.append(mean_loss(self._losses(examples)))
-        tokens = 2 * len(plus) * sum(len(e.prompt) for e in examples)
-        return Losses(tuple(plus), tuple(minus), tokens)
+        bank = self._bank
+        pairs: list[tuple[float, float]] = []
+        for j in range(bank.method.directions):
+            signs = []
+            for sign in (1.0, -1.0):
+                self._load(sign * bank.method.epsilon, step, j)
+                signs.append([loss for loss, _ in self._losses(examples)])
+            pairs += zip(*signs, strict=True)
+        tokens = 2 * bank.method.directions * sum(len(e.prompt) for e in examples)
+        return step_losses(Part(pairs, tokens), bank.method.directions)
 
     def evaluate(self, examples: Sequence[Example]) -> Evaluation:
         """`Scorer.evaluate`."""
         self._load(0.0, 1, 0)
-        losses = self._losses(examples)
-        return Evaluation(mean_loss(losses), accuracy(losses), len(examples))
+        return evaluation(self._losses(examples))
 
     def digest(self) -> str:
         """`Scorer.digest`."""
@@ -77,7 +78,7 @@ class ReferenceScorer:
             )
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def _losses(self, examples: Sequence[Example]) -> list[tuple[float, bool | None]]:
+    def _losses(self, examples: Sequence[Example]) -> list[Judged]:
         sequences = [(e.prompt, candidate) for e in examples for candidate in e.candidates]
         longest = max(len(prompt) + len(candidate) for prompt, candidate in sequences)
         # Padding on the right: no token sees what comes after it.

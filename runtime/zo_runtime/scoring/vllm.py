@@ -11,8 +11,17 @@ from typing import Any
 from zo_runtime.config.model import Model
 from zo_runtime.data.examples import Example
 from zo_runtime.errors import EngineFailed, InvalidSpec, UnsupportedModel
-from zo_runtime.scoring.plan import Mode, Query, accuracy, choose_mode, example_losses, mean_loss, plan_queries
-from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.scoring.plan import (
+    Mode,
+    Query,
+    choose_mode,
+    evaluation,
+    example_losses,
+    plan_queries,
+    step_items,
+    step_losses,
+)
+from zo_runtime.scoring.protocol import Evaluation, Item, Judged, Losses, Part
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
@@ -55,13 +64,8 @@ class VllmScorer:
         self._compact = bool(self._llm.llm_engine.vllm_config.use_v2_model_runner)
         self.modes: set[Mode] = set()
         """Ways of asking that were used so far."""
-        wire = {"tensors": [list(asdict(t).values()) for t in layout.tensors], "rank": layout.rank,
-                "subspaces": layout.subspaces}  # fmt: skip
-        try:
-            ranks = self._llm.collective_rpc("zo_setup", args=(wire, asdict(method), 2 * method.directions))
-        except RuntimeError as error:  # another process's exceptions arrive as RuntimeError
-            raise UnsupportedModel(f"spec.model.name: {model.name}: {error}") from error
-        logger.info("LoRA on %s: %s layers through %s", _platform(), ranks[0]["layers"], ranks[0]["lora"])
+        self._layout, self._name = layout, model.name
+        self._set_up()
 
     @property
     def tokenizer(self) -> Any:
@@ -76,18 +80,34 @@ class VllmScorer:
 
     def score(self, examples: Sequence[Example], step: int) -> Losses:
         """`Scorer.score`: one engine batch of 2q copies of the prompts."""
+        q = self._method.directions
+        return step_losses(self.score_items(step_items(examples, q), step), q)
+
+    def score_items(self, items: Sequence[Item], step: int) -> Part:
+        """`PartialScorer.score_items`: one engine batch."""
+        if not items:
+            return Part([], 0)
         self._llm.collective_rpc("zo_probe", args=(step,))
-        slots = range(2 * self._method.directions)
-        losses = self._losses(examples, slots)
-        means = [mean_loss(per_slot) for per_slot in losses]
-        tokens = len(slots) * sum(len(q.tokens) for q in plan_queries(examples, self._mode(examples)))
-        return Losses(tuple(means[0::2]), tuple(means[1::2]), tokens)
+        # Neighbours share a slot, which the run-wise LoRA turns into long runs.
+        order = sorted((2 * j + minus, i) for i, (j, _) in enumerate(items) for minus in (0, 1))
+        losses, tokens = self._losses([(slot, items[i][1]) for slot, i in order])
+        of = {key: loss for key, (loss, _) in zip(order, losses, strict=True)}
+        return Part([(of[2 * j, i], of[2 * j + 1, i]) for i, (j, _) in enumerate(items)], tokens)
 
     def evaluate(self, examples: Sequence[Example]) -> Evaluation:
         """`Scorer.evaluate`, through the first slot without its probe."""
+        return evaluation(self.judge(examples))
+
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
+        """`PartialScorer.judge`."""
+        if not examples:
+            return []
         self._llm.collective_rpc("zo_clear")
-        (losses,) = self._losses(examples, [0])
-        return Evaluation(mean_loss(losses), accuracy(losses), len(examples))
+        return self._losses([(0, example) for example in examples])[0]
+
+    def reset(self) -> None:
+        """`PartialScorer.reset`: set the slots up anew."""
+        self._set_up()
 
     def digest(self) -> str:
         """`Scorer.digest`; ranks of a tensor-parallel group must agree."""
@@ -100,6 +120,17 @@ class VllmScorer:
         """Stop the engine."""
         self._llm.llm_engine.engine_core.shutdown()
 
+    def _set_up(self) -> None:
+        layout = self._layout
+        wire = {"tensors": [list(asdict(t).values()) for t in layout.tensors], "rank": layout.rank,
+                "subspaces": layout.subspaces}  # fmt: skip
+        slots = 2 * self._method.directions
+        try:
+            ranks = self._llm.collective_rpc("zo_setup", args=(wire, asdict(self._method), slots))
+        except RuntimeError as error:  # another process's exceptions arrive as RuntimeError
+            raise UnsupportedModel(f"spec.model.name: {self._name}: {error}") from error
+        logger.info("LoRA on %s: %s layers through %s", _platform(), ranks[0]["layers"], ranks[0]["lora"])
+
     def _mode(self, examples: Sequence[Example]) -> Mode:
         mode = choose_mode(examples, self._compact)
         if mode not in self.modes:
@@ -107,21 +138,22 @@ class VllmScorer:
             self.modes.add(mode)
         return mode
 
-    def _losses(self, examples: Sequence[Example], slots: Sequence[int]) -> list[list[tuple[float, bool | None]]]:
+    def _losses(self, tagged: Sequence[tuple[int, Example]]) -> tuple[list[Judged], int]:
+        """Losses of examples, each through a slot, and the tokens that were run."""
         from zo_runtime.vllm_ext.worker import slot_request  # noqa: PLC0415 - vLLM is loaded by now
 
+        examples = [example for _, example in tagged]
         mode = self._mode(examples)
-        queries = plan_queries(examples, mode)
-        params = [_sampling(q) for q in queries]
+        plans = [(slot, query) for slot, example in tagged for query in plan_queries([example], mode)]
+        requests = {slot: slot_request(slot) for slot, _ in plans}
         outputs = self._llm.generate(
-            [{"prompt_token_ids": list(q.tokens)} for _ in slots for q in queries],
-            [p for _ in slots for p in params],
-            lora_request=[slot_request(s) for s in slots for _ in queries],
+            [{"prompt_token_ids": list(query.tokens)} for _, query in plans],
+            [_sampling(query) for _, query in plans],
+            lora_request=[requests[slot] for slot, _ in plans],
             use_tqdm=False,
         )
-        answers = [_answer(q, o) for q, o in zip(queries * len(slots), outputs, strict=True)]
-        n = len(queries)
-        return [example_losses(examples, mode, answers[i * n : (i + 1) * n]) for i in range(len(slots))]
+        answers = [_answer(query, output) for (_, query), output in zip(plans, outputs, strict=True)]
+        return example_losses(examples, mode, answers), sum(len(query.tokens) for _, query in plans)
 
 
 def _sampling(query: Query) -> Any:

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zo_runtime.data.examples import Example
-from zo_runtime.scoring.plan import MAX_TOKEN_IDS, accuracy, choose_mode, example_losses, mean_loss, plan_queries
+from zo_runtime.scoring.plan import (
+    MAX_TOKEN_IDS,
+    choose_mode,
+    evaluation,
+    example_losses,
+    plan_queries,
+    step_items,
+    step_losses,
+)
+from zo_runtime.scoring.protocol import Part
 
 token = st.integers(0, 500)
 words = st.lists(token, min_size=1, max_size=4).map(tuple)
@@ -46,7 +55,7 @@ def test_losses_are_those_of_the_definition(batch: list[Example], compact: bool)
     for e, (loss, right) in zip(batch, losses, strict=True):
         assert loss == pytest.approx(direct_loss(e), abs=1e-9)
         assert (right is None) == (len(e.candidates) == 1)
-    assert mean_loss(losses) == pytest.approx(sum(map(direct_loss, batch)) / len(batch), abs=1e-9)
+    assert evaluation(losses).loss == pytest.approx(sum(map(direct_loss, batch)) / len(batch), abs=1e-9)
 
 
 def test_single_tokens_are_read_together_and_more_than_vllm_takes_are_split() -> None:
@@ -69,5 +78,12 @@ def test_a_batch_of_impossible_candidates_has_no_finite_loss() -> None:
 
 
 def test_accuracy_counts_only_choices() -> None:
-    assert accuracy([(1.0, True), (1.0, False), (2.0, None)]) == 0.5
-    assert accuracy([(1.0, None)]) is None
+    assert evaluation([(1.0, True), (1.0, False), (2.0, None)]).accuracy == 0.5
+    assert evaluation([(1.0, None)]).accuracy is None
+
+
+def test_a_steps_losses_are_means_by_direction_and_sign() -> None:
+    batch = [Example((1,), ((2,), (3,)), 0), Example((4,), ((2,), (3,)), 1)]
+    assert step_items(batch, 2) == [(0, batch[0]), (0, batch[1]), (1, batch[0]), (1, batch[1])]
+    losses = step_losses(Part([(1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 9.0)], tokens=8), 2)
+    assert (losses.plus, losses.minus, losses.tokens) == ((2.0, 6.0), (3.0, 7.5), 8)
