@@ -7,10 +7,10 @@ MODEL := .cache/models/SmolLM2-135M-Instruct
 DEMO_DATA := .cache/data/messages.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test e2e lint bench lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make the virtual environment
 
@@ -30,6 +30,9 @@ test: $(VENV)/.ready $(MODEL)/model.safetensors ## Run every check and every tes
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
 
+e2e: $(VENV)/.ready $(MODEL)/model.safetensors $(DEMO_DATA) ## Test on the cluster that KUBECONFIG points to, with helm and kubectl
+	$(BIN)/python -m pytest tests/e2e --verbose --capture=no --no-header
+
 lint: $(VENV)/.ready ## Style, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,7 +40,7 @@ lint: $(VENV)/.ready ## Style, types and architecture
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.chart --check
 
-bench: $(VENV)/.ready $(MODEL)/model.safetensors ## Time a step against the LOZO loop and a plain forward
+bench: $(VENV)/.ready $(MODEL)/model.safetensors $(DEMO_DATA) ## Time a step against the LOZO loop and a plain forward
 	$(BIN)/python -m bench.step --model $(MODEL)
 
 lock: $(VENV)/.ready ## Write down the versions of the present environment

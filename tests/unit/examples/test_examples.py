@@ -7,6 +7,7 @@ import yaml
 from tools.chart import ROOT
 
 from fakes.kube import admit_resource
+from fakes.kube_apply import merge_patch
 from fixtures.openapi import KUBERNETES_VERSIONS, check
 from zo_operator.api.spec import parse_spec
 from zo_operator.manifests.document import FILE, config_map
@@ -87,3 +88,19 @@ def test_the_queued_example_waits_for_kueue():
 def test_it_is_explained(path):
     assert path.read_text().startswith("# ")
     assert path.name in (ROOT / "docs" / "examples.md").read_text()
+
+
+def test_the_quickstart_with_its_patch_is_one_for_a_cluster():
+    patch = yaml.safe_load((FOLDER / "patches" / "quickstart-on-claims.yaml").read_text())
+    body, wrong = admit_resource(
+        merge_patch(yaml.safe_load((FOLDER / "quickstart.yaml").read_text()), patch), None, strict=True
+    )
+    assert wrong == []
+    spec = parse_spec(body["spec"])
+    pod = job(owner(body), spec, "zo-example-1", "zofinetune/runtime:0.1.0")["spec"]["template"]["spec"]
+    claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+    assert claims == {"quickstart-data", "quickstart-log"}
+    run = yaml.safe_load(config_map(owner(body), spec, "zo-example-1")["data"][FILE])["spec"]
+    folders = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    for path in (run["data"]["train"]["uri"], run["storage"]["uri"]):
+        assert any(path.startswith(f"{folder}/") for folder in folders)
