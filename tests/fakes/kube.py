@@ -39,6 +39,7 @@ _KINDS = {
     "v1/pods": ("Pod", {"status"}),
     "v1/configmaps": ("ConfigMap", set()),
     "v1/services": ("Service", {"status"}),
+    "v1/secrets": ("Secret", set()),
     "v1/events": ("Event", set()),
     "coordination.k8s.io/v1/leases": ("Lease", set()),
 }
@@ -305,6 +306,11 @@ class FakeKube(kmock.KubernetesEmulator):
             wake.set()
 
     async def _watch(self, request: Any) -> aiohttp.web.StreamResponse:
+        try:
+            # A server takes whole seconds and no others.
+            seconds = int(request.params.get("timeoutSeconds") or 1800)
+        except ValueError as error:
+            raise Refusal(400, "BadRequest", f"timeoutSeconds: {error}") from error
         response = aiohttp.web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request._raw_request)
         since = int(request.params.get("resourceVersion") or self.store.version)
@@ -315,7 +321,7 @@ class FakeKube(kmock.KubernetesEmulator):
         wake, epoch = asyncio.Event(), self._epoch
         self._wake.add(wake)
         loop = asyncio.get_running_loop()
-        end = loop.time() + float(request.params.get("timeoutSeconds") or 1800)
+        end = loop.time() + seconds
         try:
             while loop.time() < end and epoch == self._epoch and not self._cut(request):
                 wake.clear()

@@ -8,13 +8,15 @@ import pytest
 from fakes.kube import Refusal, Write
 from fakes.world import SETTINGS, World, manifest, world
 from fixtures.chart import Object, of_kind, render
-from zo_operator.cluster.kinds import BY_KIND
+from zo_operator.cluster.kinds import BY_KIND, SECRET
 from zo_runtime.progress import Progress, Result
 
 NAMESPACE = "default"
 LEASE = "tuning-zofinetune"
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-GROUPS = {kind.plural: kind.api_version.rpartition("/")[0] for kind in BY_KIND.values()}
+GROUPS = {kind.plural: kind.api_version.rpartition("/")[0] for kind in (*BY_KIND.values(), SECRET)}
+NAMED = {"leases": LEASE, "secrets": "vllm"}
+SERVING = {"selector": {"app": "vllm"}, "apiKeySecretRef": {"name": "vllm"}}
 
 
 class Guard:
@@ -60,14 +62,17 @@ class Guard:
 
 @pytest.mark.parametrize("scope", ["cluster", "namespace"])
 def test_the_whole_life_of_a_resource_needs_no_more_than_the_roles_give(scope):
-    guard = Guard(render({"rbac": {"scope": scope}}, namespace=NAMESPACE))
+    values = {"rbac": {"scope": scope, "apiKeySecrets": [{"name": "vllm"}]}}
+    guard = Guard(render(values, namespace=NAMESPACE))
     settings = dataclasses.replace(SETTINGS, lease_name=LEASE, lease_namespace=NAMESPACE)
 
     async def life():
         async with world(settings, operator=False) as w:
             guard.watch(w)
             await w.operator(identity="one", namespaces=(NAMESPACE,) if scope == "namespace" else ())
-            w.kube.put(manifest(deletionPolicy="Delete"))
+            meta = {"name": "vllm", "namespace": NAMESPACE}
+            w.kube.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"api-key": "a2V5"}})
+            w.kube.put(manifest(deletionPolicy="Delete", serving=SERVING))
             pod = await w.pod()
             w.workloads.start(pod, Progress(phase="Training", step=40, total_steps=100))
             await w.phase("Running")
@@ -79,15 +84,18 @@ def test_the_whole_life_of_a_resource_needs_no_more_than_the_roles_give(scope):
             await w.until(lambda: len(w.status().get("rounds", ())) == 2, "the second round")
             pod = await w.pod()
             w.workloads.start(pod)
-            w.workloads.finish(pod, Result(ok=True, reason="Completed", steps=200))
+            w.workloads.finish(
+                pod, Result(ok=True, reason="Completed", steps=200, version=1, version_sha256="0" * 64)
+            )
             await w.phase("Succeeded")
+            await w.until(lambda: w.kube.find("configmaps", "sst2-serving"), "what replicas are told")
             w.kube.discard("zofinetunes", "sst2")
             cleanup = await w.until(lambda: w.workloads.pods("zo-sst2-cleanup"), "the cleanup's pod")
             w.workloads.finish(cleanup[0])
             await w.until(lambda: not w.kube.store.all("configmaps"), "nothing left")
             await w.replicas[0].stop()
             for user, plural, verb in w.kube.reads:
-                assert user == "admin" or guard.allows(verb, plural, LEASE if plural == "leases" else "")
+                assert user == "admin" or guard.allows(verb, plural, NAMED.get(plural, ""))
 
     asyncio.run(life())
     assert guard.refused == []
@@ -103,4 +111,7 @@ def test_the_guard_refuses_what_no_rule_allows():
     assert not guard.allows("update", "leases", "another")
     assert not guard.allows("delete", "pods")
     assert not guard.allows("patch", "zofinetunes")
-    assert guard.refused == [("update", "leases"), ("delete", "pods"), ("patch", "zofinetunes")]
+    assert not guard.allows("get", "secrets", "vllm")
+    assert guard.refused == [
+        ("update", "leases"), ("delete", "pods"), ("patch", "zofinetunes"), ("get", "secrets")
+    ]  # fmt: skip

@@ -79,8 +79,12 @@ def _parsed(body: bytes, url: str) -> ServedAdapters | Problem:
 
 def _refusal(status: int, url: str, api_key: str | None) -> Problem:
     if status in (401, 403):
-        remedy = "give spec.serving.apiKeySecretRef" if api_key is None else "the key of spec.serving.apiKeySecretRef"
-        return Problem("Unauthorized", f"{url} answers {status}: it wants another API key: {remedy}")
+        if api_key is None:
+            return Problem(
+                "Unauthorized", f"{url} answers {status}: it wants a key: give spec.serving.apiKeySecretRef"
+            )
+        remedy = "is it the replica's --api-key?"
+        return Problem("Unauthorized", f"{url} answers {status} to the key of spec.serving.apiKeySecretRef: {remedy}")
     if status == 404:
         return Problem("PluginMissing", f"{url} answers 404: name zofinetune's plugins in the pod's VLLM_PLUGINS")
     return Problem("BadAnswer", f"{url} answers {status}")

@@ -24,6 +24,8 @@ from zo_runtime.serving.contract import DesiredState, Target
 
 # The contract takes a thousand names, and a canary may be replaced once.
 _MEMBERS_LIMIT = 500
+# Times are kept to the second, and nobody is to bake for less than was asked for.
+_ALMOST_A_SECOND = timedelta(microseconds=999_999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def _try(
     answering = [kind for kind in found if kind != "Missing"]
     since = None
     if answering and all(kind == "Updated" for kind in answering):
-        since = state.canary_ready_time or timestamp(now)
+        since = state.canary_ready_time or timestamp(now + _ALMOST_A_SECOND)
         if now - parse_time(since) >= timedelta(seconds=rollout.bake_seconds):
             return _to_all(state, now)
     return state.model_copy(update={"canary": members, "canary_ready_time": since})
