@@ -53,10 +53,16 @@ def tick_labels(values: list[float], unit: Unit) -> list[str]:
     step = min((b - a for a, b in itertools.pairwise(scaled)), default=1.0)
     largest = max((abs(value) for value in scaled), default=0.0)
     if step < 1e-4 or largest >= 1e6:
-        return [f"{value:.3g}" for value in scaled]
-    decimals = max(0, -math.floor(math.log10(step) + 1e-6))
+        digits = max(3, 1 + _magnitude(largest) - _magnitude(step))
+        return [f"{value:.{digits}g}" for value in scaled]
+    decimals = max(0, -_magnitude(step))
     suffix = "%" if unit == "percent" else ""
     return [f"{value:.{decimals}f}{suffix}".replace("-", "\u2212") for value in scaled]
+
+
+def _magnitude(value: float) -> int:
+    """The power of ten of the first digit; a step that fell a rounding short of one counts as it."""
+    return math.floor(math.log10(value) + 1e-6) if value else 0
 
 
 def widened(low: float, high: float, share: float = 0.06) -> tuple[float, float]:

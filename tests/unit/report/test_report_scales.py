@@ -19,6 +19,7 @@ def test_ticks_are_in_range_evenly_spaced_and_labelled_apart(low: float, high: f
     assert np.allclose(np.diff(values), np.diff(values)[:1], rtol=1e-3)
 
 
+@example(0.001, 0.05, 10)
 @given(st.floats(0.001, 1e5), st.floats(0.05, 1), st.integers(3, 12))
 def test_labels_differ_and_say_the_value(low: float, share: float, count: int) -> None:
     values = ticks(low, low * (1 + share), count)
