@@ -1,7 +1,7 @@
 """Ticks are round, in range, told apart by their labels; scales stay inside the plot."""
 
 import numpy as np
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from zo_runtime.report.scales import Scale, tick_labels, ticks, widened
