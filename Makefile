@@ -28,7 +28,8 @@ demo: $(VENV)/.ready $(MODEL)/model.safetensors $(DEMO_DATA) ## Adapt a real LLM
 
 test: $(VENV)/.ready $(MODEL)/model.safetensors ## Run every check and every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not vllm" --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest -m vllm  # one after another: an engine needs every core to itself
 
 e2e: $(VENV)/.ready $(MODEL)/model.safetensors $(DEMO_DATA) ## Test on the cluster that KUBECONFIG points to, with helm and kubectl
 	$(BIN)/python -m pytest tests/e2e --verbose --capture=no --no-header
