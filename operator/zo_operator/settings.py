@@ -35,8 +35,9 @@ class Settings:
     """Longest wait for the Kubernetes API's answer to one request."""
     connect_timeout: float = 10.0
     """Longest wait for a connection to the Kubernetes API."""
-    watch_timeout: float = 290.0
-    """Longest life of one watch request; a new one takes over without a gap."""
+    watch_timeout: int = 290
+    """Longest life of one watch request; a new one takes over without a gap. The API server takes whole seconds
+    only."""
     drain_seconds: float = 10.0
     """Time that reconciles in progress have when the operator stops."""
     lease_name: str = ""

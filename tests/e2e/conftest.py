@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -32,7 +34,7 @@ def release() -> Iterator[None]:
     """The chart, installed; at the end everything of it is gone, the API included."""
     if not os.environ.get("KUBECONFIG"):
         pytest.exit("make e2e needs a cluster: set KUBECONFIG to one that you may install on", returncode=2)
-    say(kubectl("version").splitlines()[-1])
+    say("Kubernetes " + json.loads(kubectl("get", "--raw", "/version"))["gitVersion"])
     say("containers run as " + ("processes of this host" if runs_on_this_host() else "images"))
     helm("upgrade", "--install")
     try:
@@ -49,7 +51,7 @@ def release() -> Iterator[None]:
 @pytest.fixture
 def namespace(release: None, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, in which nothing of the operator may be left at the end."""
-    name = "zo-e2e-" + request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", "zo-e2e-" + request.node.name.removeprefix("test_"))[:50].strip("-")
     kubectl("create", "namespace", name)
     try:
         yield name

@@ -350,7 +350,7 @@ def admit_resource(body: Object, old: Object | None, *, strict: bool) -> tuple[O
     unknown = schemas.unknown_fields(content, SCHEMA)
     if strict and unknown:
         raise Refusal(400, "BadRequest", "strict decoding error: " + ", ".join(unknown))
-    content = schemas.with_defaults(schemas.prune(content, SCHEMA), SCHEMA)
+    content = schemas.with_defaults(schemas.without_nulls(schemas.prune(content, SCHEMA), SCHEMA), SCHEMA)
     # What was stored under an older schema is read with the defaults of this one.
     old = old and schemas.with_defaults(schemas.prune(old, SCHEMA), SCHEMA)
     wrong = []

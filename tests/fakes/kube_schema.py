@@ -58,6 +58,22 @@ def prune(value: Any, schema: Schema) -> Any:
     return kept
 
 
+def without_nulls(value: Any, schema: Schema) -> Any:
+    """The value without nulls where the schema wants something else: the server takes them for fields not given."""
+    if isinstance(value, list):
+        return [without_nulls(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties, values = schema.get("properties", {}), schema.get("additionalProperties")
+    fallback = values if isinstance(values, Mapping) else {}
+    kept = {}
+    for key, item in value.items():
+        below = properties.get(key, fallback)
+        if item is not None or not below or below.get("nullable"):
+            kept[key] = without_nulls(item, below)
+    return kept
+
+
 def with_defaults(value: Any, schema: Schema) -> Any:
     """The value with the schema's defaults where a field is absent."""
     if isinstance(value, list):
@@ -169,6 +185,7 @@ def broken_rules(value: Any, old: Any, schema: Schema, path: str = "") -> list[s
             continue
         data = {"self": _typed(value, schema)} | ({"oldSelf": _typed(old, schema)} if transition else {})
         result = _program(rule["rule"]).eval(data=data)
+        # An error is no value: a rule that reaches for a field that is not there is broken.
         if result.value() is not True:
             where = f"{path}{rule.get('fieldPath', '')}".lstrip(".")
             wrong.append(f"{where}: Invalid value: {rule['message']}")
@@ -197,3 +214,21 @@ def _typed(value: Any, schema: Schema) -> Any:
     if isinstance(value, list):
         return [_typed(item, schema.get("items", {})) for item in value]
     return float(value) if schema.get("type") == "number" and isinstance(value, int) else value
+
+
+def refused_schema(schema: Schema, path: str = "") -> list[str]:
+    """What the server finds wrong with a schema: defaults that do not fit as they stand, before those inside them
+    are filled in, and integer bounds that a float64 does not hold exactly."""
+    wrong = []
+    if "default" in schema:
+        found = validate(schema["default"], schema, path) or broken_rules(schema["default"], None, schema, path)
+        wrong += [f"{path}.default: {problem}" for problem in found]
+    if schema.get("type") == "integer":
+        bounds = [schema[name] for name in ("minimum", "maximum") if name in schema]
+        wrong += [f"{path}: {bound}: must be of type integer" for bound in bounds if abs(bound) > 2**53 - 1]
+    for name, below in schema.get("properties", {}).items():
+        wrong += refused_schema(below, f"{path}.{name}".lstrip("."))
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), Mapping):
+            wrong += refused_schema(schema[name], f"{path}[]")
+    return wrong

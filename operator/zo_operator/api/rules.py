@@ -140,13 +140,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         at="runtime",
-        rule="self.volumeMounts.all(m, self.volumes.exists(v, v.name == m.name))",
+        rule=(
+            "!has(self.volumeMounts) || "
+            "self.volumeMounts.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.name))"
+        ),
         message="spec.runtime.volumeMounts: every mount must name a volume of spec.runtime.volumes",
         field="volumeMounts",
     ),
     Rule(
         at="runtime",
-        rule="!self.volumes.exists(v, v.name.startsWith('zo-'))",
+        rule="!has(self.volumes) || !self.volumes.exists(v, v.name.startsWith('zo-'))",
         message="spec.runtime.volumes: names that start with `zo-` are the operator's: choose another name",
         field="volumes",
     ),

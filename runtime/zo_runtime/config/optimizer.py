@@ -61,8 +61,8 @@ class Optimizer(SpecModel):
     target_modules: Annotated[list[str], Field(min_length=1, max_length=64)] = DEFAULT_TARGETS
     """Last parts of the names of the linear layers to adapt; names that the model lacks are skipped.
     Default: the attention and MLP projections of the common architectures."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    """Seed of every direction, 0 to 2^63 - 1. Default: 0."""
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 0
+    """Seed of every direction, 0 to 2^53 - 1: as far as every reader of JSON counts. Default: 0."""
 
 
 class EarlyStopping(SpecModel):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from fakes import kube_schema
 from fakes.cel_types import TypedRules
 from fakes.kube import CRD, ROOT, SCHEMA
 from zo_operator.api.crd import custom_resource_definition, to_yaml
@@ -46,6 +47,24 @@ def test_it_is_structural():
             assert node["type"] in ("object", "array", "string", "integer", "number", "boolean"), path
         assert not ("properties" in node and "additionalProperties" in node), path
         assert node.get("exclusiveMinimum") in (None, True), path
+
+
+def test_the_server_takes_its_defaults_and_bounds():
+    """Both were refused once, by a real server alone."""
+    assert kube_schema.refused_schema(SCHEMA) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "maximum": 2**63 - 1},
+        {"type": "integer", "default": "1"},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "default": []}},
+         "default": {}, "x-kubernetes-validations": [{"rule": "self.a.all(x, x != '')", "message": "m"}]},
+    ],
+)  # fmt: skip
+def test_the_check_of_defaults_and_bounds_can_fail(schema):
+    assert kube_schema.refused_schema({"type": "object", "properties": {"x": schema}}) != []
 
 
 def test_everything_in_the_spec_has_a_largest_size():
