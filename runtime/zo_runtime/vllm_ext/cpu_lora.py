@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
+from vllm.lora.model_manager import DEFAULT_LANGUAGE_WRAPPER_KEY
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 
@@ -58,8 +60,9 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
         self._runs: list[tuple[int, int, int]] = []  # slot, first token, one past the last token
         self._packed: dict[int, Packed] = {}
         for module in modules:
-            packed = Packed.of(module, rank)
-            self._packed[id(module.lora_a_stacked)] = packed
+            if isinstance(module, BaseLinearLayerWithLoRA):  # embeddings and logits keep vLLM's own products
+                packed = Packed.of(module, rank)
+                self._packed[id(module.lora_a_stacked)] = packed
             module.set_mapping(self)
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
@@ -89,3 +92,30 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
         for slot, start, end in self._runs:
             h = torch.mm(x[start:end], packed.a[slot].t()) if shared is None else shared[start:end]
             y[start:end].addmm_(h, packed.b[slot], alpha=scale)
+
+
+def use_runwise_lora(manager: Any, rank: int, shared_a: bool = False) -> Any:
+    """Swap a CPU manager's wrapper for the run-wise one through the layers' own `set_mapping`. Return the wrapper in
+    use: elsewhere than on CPU vLLM's own."""
+    stock = manager.punica_wrapper_mapping.get(DEFAULT_LANGUAGE_WRAPPER_KEY)
+    if manager.device.type != "cpu" or stock is None:
+        return stock
+    wrapper = RunwiseLoRA(
+        manager.max_num_batched_tokens,
+        manager.max_num_seqs,
+        manager.device,
+        modules=manager.modules.values(),
+        rank=rank,
+        shared_a=shared_a,
+    )
+    manager.punica_wrapper_mapping[DEFAULT_LANGUAGE_WRAPPER_KEY] = wrapper
+    return wrapper
+
+
+class RunwiseServing:
+    """Worker extension for a server on CPUs: `--worker-extension-cls zo_runtime.vllm_ext.cpu_lora.RunwiseServing`."""
+
+    def zo_use_runwise_lora(self) -> None:
+        """Serve every adapter, of whatever origin, by the run-wise products."""
+        manager = self.model_runner.lora_manager._adapter_manager  # type: ignore[attr-defined]
+        use_runwise_lora(manager, manager.lora_config.max_lora_rank)

@@ -13,6 +13,7 @@ from vllm.lora.request import LoRARequest
 
 import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - registers its kernels in every process that hosts a worker
 from zo_runtime.vllm_ext.compat import shield_llvmlite
+from zo_runtime.vllm_ext.cpu_lora import use_runwise_lora
 from zo_runtime.vllm_ext.replica import Replica, make_replica
 from zo_runtime.vllm_ext.slots import ColumnWriter, Target, find_targets
 from zo_runtime.zo.layout import FLOAT16_SHIFT, BankLayout, TensorShape, subspace_of
@@ -73,7 +74,7 @@ class _Slots:
         self.replica: Replica = make_replica(layout, method, manager.device)
         self.dtype = manager.lora_config.lora_dtype
         self.shift = FLOAT16_SHIFT if self.dtype == torch.float16 else 1.0
-        self.wrapper = self._use_runwise_lora(manager)
+        self.wrapper = use_runwise_lora(manager, layout.adapter_rank + layout.rank, shared_a=True)
         self._writer = ColumnWriter(self.targets, layout, self.dtype, manager.device)
         self._probe_column = layout.adapter_rank
         self._probed_subspace: int | None = None
@@ -110,23 +111,3 @@ class _Slots:
     def _write_basis(self, k: int, column: int) -> None:
         for i, target in enumerate(self.targets):
             target.write_a(slice(0, len(self.slots)), column, self.replica.basis(i, k) / self.shift)
-
-    def _use_runwise_lora(self, manager: Any) -> Any:
-        """Swap the CPU wrapper for the run-wise one through the layers' own `set_mapping`."""
-        from vllm.lora.model_manager import DEFAULT_LANGUAGE_WRAPPER_KEY as KEY  # noqa: PLC0415
-
-        stock = manager.punica_wrapper_mapping.get(KEY)
-        if manager.device.type != "cpu" or stock is None:
-            return stock
-        from zo_runtime.vllm_ext.cpu_lora import RunwiseLoRA  # noqa: PLC0415
-
-        wrapper = RunwiseLoRA(
-            manager.max_num_batched_tokens,
-            manager.max_num_seqs,
-            manager.device,
-            modules=manager.modules.values(),
-            rank=self.layout.adapter_rank + self.layout.rank,
-            shared_a=True,
-        )
-        manager.punica_wrapper_mapping[KEY] = wrapper
-        return wrapper
