@@ -6,15 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import datetime
 
 import kopf
 from kubernetes.aio.client import Configuration
 
 from zo_operator.cluster.client import Client
-from zo_operator.cluster.configuration import connection_info
 from zo_operator.cluster.progress import HttpProgressReader, ProgressReader
 from zo_operator.cluster.replicas import HttpReplicaReader
+from zo_operator.cluster.session import kopf_session
 from zo_operator.controller import Controller
 from zo_operator.errors import SettingsError
 from zo_operator.metrics import Metrics
@@ -53,9 +52,9 @@ class Application:
         )
         self.ports: tuple[int, int] = (0, 0)
 
-    async def login(self, expiration: datetime) -> kopf.ConnectionInfo:
-        """Fresh credentials for kopf."""
-        return connection_info(await self._login(), expiration)
+    async def login(self) -> kopf.AiohttpSession:
+        """A session for kopf."""
+        return await kopf_session(self._login)
 
     async def listen(self) -> None:
         """Open the ports, before anything else: the process lives while it waits for the API server.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
@@ -12,9 +11,6 @@ from zo_operator import names
 from zo_operator.application import Application
 from zo_operator.cluster.kinds import CHILDREN, RESOURCE, KindInfo
 from zo_operator.settings import Settings
-
-# kopf asks for credentials again after this time, because a service account's token does not live long.
-_CREDENTIALS_LIFE = timedelta(minutes=10)
 
 
 async def operate(app: Application, listening: Callable[[], None] = lambda: None) -> None:
@@ -45,8 +41,8 @@ def register(app: Application) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return await app.login(expiration=datetime.now(UTC) + _CREDENTIALS_LIFE)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return await app.login()
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:

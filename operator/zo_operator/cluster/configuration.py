@@ -4,10 +4,8 @@ account, else a kubeconfig with whatever that names: certificates, tokens, exec 
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from pathlib import Path
 
-import kopf
 import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
@@ -41,20 +39,3 @@ async def _from_kubeconfig(found: Configuration) -> None:
         await config.load_kube_config(config_file=paths, client_configuration=found, persist_config=False)
     except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
         raise SettingsError(f"KUBECONFIG: cannot be read: {paths}: {error}") from error
-
-
-def connection_info(found: Configuration, expiration: datetime) -> kopf.ConnectionInfo:
-    """The same for kopf, which has an HTTP client of its own and asks again after `expiration`."""
-    scheme, _, token = str(found.api_key.get("BearerToken", "")).partition(" ")
-    return kopf.ConnectionInfo(
-        server=found.host,
-        ca_path=found.ssl_ca_cert,
-        insecure=not found.verify_ssl,
-        scheme=scheme or None,
-        token=token.strip() or None,
-        certificate_path=found.cert_file,
-        private_key_path=found.key_file,
-        proxy_url=found.proxy,
-        trust_env=True,
-        expiration=expiration,
-    )

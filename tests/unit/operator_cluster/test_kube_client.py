@@ -5,11 +5,12 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from datetime import UTC, datetime, timedelta
 
 import kmock
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import incluster_config
 
@@ -17,11 +18,10 @@ from fakes.kube import FakeKube, Refusal
 from fakes.world import SETTINGS, manifest
 from fixtures.certificates import write_certificate
 from zo_operator.cluster.client import Client
-from zo_operator.cluster.configuration import configuration, connection_info
+from zo_operator.cluster.configuration import configuration
 from zo_operator.cluster.kinds import CONFIG_MAP, JOB, RESOURCE
+from zo_operator.cluster.session import kopf_session
 from zo_operator.errors import Conflict, Forbidden, NotFound, Refused, SettingsError, Unavailable, from_status
-
-TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
 def config_map(name, **data):
@@ -208,12 +208,12 @@ def service_account(tmp_path, monkeypatch):
 
 def test_a_pod_uses_its_service_account(service_account):
     async def check():
-        info = connection_info(await configuration(), TOMORROW)
-        assert info.server == "https://[fd00::1]:6443"
-        assert info.as_http_headers() == {"Authorization": "bearer first"}
-        assert info.ca_path == str(service_account / "ca.crt")
+        found = await configuration()
+        assert found.host == "https://[fd00::1]:6443"
+        assert found.api_key["BearerToken"] == "bearer first"
+        assert found.ssl_ca_cert == str(service_account / "ca.crt")
         (service_account / "token").write_text("second")
-        assert connection_info(await configuration(), TOMORROW).token == "second"
+        assert (await configuration()).api_key["BearerToken"] == "bearer second"
 
     asyncio.run(check())
 
@@ -246,9 +246,9 @@ CREDENTIAL = {"apiVersion": EXEC, "kind": "ExecCredential", "status": {"token": 
 )  # fmt: skip
 def test_a_kubeconfig_names_the_user_in_several_ways(outside, tmp_path, monkeypatch, user, header):
     monkeypatch.setenv("KUBECONFIG", kubeconfig(tmp_path / "config", user, **{"insecure-skip-tls-verify": True}))
-    info = connection_info(asyncio.run(configuration()), TOMORROW)
-    assert info.as_http_headers().get("Authorization") == header
-    assert (info.server, info.insecure, info.expiration) == ("https://127.0.0.1:6443", True, TOMORROW)
+    found = asyncio.run(configuration())
+    assert found.api_key.get("BearerToken") == header
+    assert (found.host, found.verify_ssl) == ("https://127.0.0.1:6443", False)
 
 
 @pytest.fixture
@@ -272,3 +272,28 @@ def test_an_unusable_kubeconfig_is_named(outside, tmp_path, monkeypatch, text):
     monkeypatch.setenv("KUBECONFIG", str(path))
     with pytest.raises(SettingsError, match=r"KUBECONFIG: cannot be read: .*broken"):
         asyncio.run(configuration())
+
+
+@pytest.mark.parametrize(("valid", "status"), [("second", 200), ("third", 401)])
+def test_kopfs_session_renews_its_credentials_in_place(valid, status):
+    async def check():
+        seen, tokens = [], itertools.chain(["first"], itertools.repeat("second"))
+
+        async def answer(request):
+            seen.append(request.headers.get("Authorization"))
+            return web.json_response({}, status=200 if seen[-1] == f"Bearer {valid}" else 401)
+
+        async def login():
+            return Configuration(host=str(server.make_url("")), api_key={"BearerToken": f"Bearer {next(tokens)}"})
+
+        app = web.Application()
+        app.router.add_get("/api", answer)
+        async with TestServer(app) as server:
+            kopfs = await kopf_session(login)
+            async with kopfs.aiohttp_session as session:
+                answers = await asyncio.gather(*(session.get(f"{kopfs.server}/api") for _ in range(5)))
+                assert [a.status for a in answers] == [status] * 5
+        assert set(seen) == {"Bearer first", "Bearer second"}
+        assert len(seen) <= 10, "each request is repeated at most once"
+
+    asyncio.run(check())
