@@ -1,4 +1,4 @@
-"""A delta log on a real model whose versions answer differently: made-up steps, with coefficients large enough to see."""
+"""A delta log on a real model whose versions answer differently: made-up steps with large coefficients."""
 
 from __future__ import annotations
 
