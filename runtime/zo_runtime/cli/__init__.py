@@ -25,6 +25,7 @@ COMMANDS = {
     "log": "zo_runtime.cli.log_commands:log",
     "report": "zo_runtime.cli.report:report",
     "delete": "zo_runtime.cli.delete:delete",
+    "serve-state": "zo_runtime.cli.serve_state:serve_state",
 }
 
 
