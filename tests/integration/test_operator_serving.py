@@ -96,6 +96,7 @@ def test_canary_first_all_later_and_a_dead_replica_blocks_nobody():
             ]  # fmt: skip
             assert await w.quiet() == 0
             found = [reason for _, reason in w.events()]
+            assert found.count("Completed") == 2, "once a round"
             found = [reason for reason in found if reason.startswith(("Canary", "Rollout", "Replicas"))]
             assert found[:5] == [
                 "RolloutStarted", "RolloutCompleted", "ReplicasMissing", "CanaryStarted", "RolloutStarted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 import aiohttp
@@ -45,7 +46,8 @@ class HttpReplicaReader:
         except TimeoutError:
             return Problem("TimedOut", f"no answer from {url} within {self._seconds:g} seconds")
         except aiohttp.ClientConnectorError as error:
-            return Problem("Unreachable", f"no connection to {url}: {error.os_error.strerror or 'refused'}")
+            code = error.os_error.errno
+            return Problem("Unreachable", f"no connection to {url}: {os.strerror(code) if code else error.os_error}")
         except aiohttp.ClientError:
             return Problem("Unreachable", f"the connection to {url} broke")
 

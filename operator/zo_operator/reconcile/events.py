@@ -49,8 +49,10 @@ def _phase(old: Status, new: Status) -> Iterator[tuple[bool, str, str]]:
         yield True, "Failed", f"{ready.reason}: {ready.message}"
     if new.phase == old.phase:
         return
-    if new.phase == "Succeeded":
+    if new.phase == "Succeeded" and old.phase != "RollingOut":
         yield False, ready.reason, _summary(new)
+    elif new.phase == "RollingOut" and old.phase != "Succeeded":
+        yield False, new.rounds[0].reason or "Completed", _summary(new)
     elif new.phase == "Suspended":
         yield False, "Suspended", f"suspended after step {new.step}; {ready.message}"
     elif new.phase in ("Running", "Queued"):
