@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -64,6 +65,15 @@ def test_versions_chain_and_own_their_segments() -> None:
         "run.json", "LATEST.json", "segments", "versions", "metrics"
     }  # fmt: skip
     assert len(list(store.list("segments/"))) == 3, "no replaced segment is left"
+
+
+def test_a_version_is_pinned_by_the_hash_of_its_object() -> None:
+    store = MemoryStore()
+    with open_log(store) as writer:
+        assert writer.version_sha256 is None
+        Trainer(writer).train(25)
+        data, _ = store.get(f"versions/{writer.versions[-1].number}.json")
+        assert writer.version_sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_total_bytes_is_what_the_store_holds() -> None:
