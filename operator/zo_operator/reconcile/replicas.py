@@ -120,7 +120,8 @@ def stand(replica: Replica, aim: Aim, model: str, *, late: bool) -> Standing:
 def _uninformed(replica: Replica, model: str, *, late: bool) -> Standing:
     """A replica that has not read the present ConfigMap: Kubernetes takes a minute or two to bring it there."""
     served = replica.served
-    if served is not None and served.state == "Failed" and served.target is None:
+    # One that read something else before may have failed at that; later, it is what keeps it from the present one.
+    if served is not None and served.state == "Failed" and (served.target is None or late):
         return Standing(replica, "Failed", served.error or Problem("Failed", "the replica does not say why"))
     if not late:
         return Standing(replica, "Coming")

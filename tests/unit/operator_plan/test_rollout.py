@@ -377,6 +377,12 @@ SEEN = (3, sha256(3), None)
         (Served("Failed", 2, target=SEEN, error=Problem("WrongBaseModel", "x")), False, "Failed", "WrongBaseModel"),
         (Served("Failed", error=Problem("InvalidSpec", "x")), False, "Failed", "InvalidSpec"),
         (Served("Failed", 2, target=(2, sha256(2), None)), False, "Coming", None),
+        (
+            Served("Failed", 2, target=(2, sha256(2), None), error=Problem("InvalidSpec", "x")),
+            True,
+            "Failed",
+            "InvalidSpec",
+        ),
         (Served("Orphaned", 2), True, "Failed", "NotConfigured"),
     ],
 )
