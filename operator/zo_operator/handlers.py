@@ -30,6 +30,8 @@ async def operate(app: Application, listening: Callable[[], None] = lambda: None
             clusterwide=app.settings.clusterwide,
             namespaces=app.settings.namespaces,
             stop_flag=app.stopping,
+            # Without one, kopf asks the DNS for the host's full name, and waits for it where there is none.
+            identity=app.settings.identity or names.REPORTER,  # type: ignore[arg-type]
         )
     finally:
         # kopf has done so already where it could; a second time changes nothing.

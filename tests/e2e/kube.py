@@ -99,6 +99,12 @@ def path_variable() -> list[Object]:
     return [{"name": "PATH", "value": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}]
 
 
+def run_variables() -> list[Object]:
+    """What runs need where there is no DNS that knows their names."""
+    loopback = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo", "HF_HUB_OFFLINE": "1"}
+    return [*path_variable(), *({"name": name, "value": value} for name, value in loopback.items())]
+
+
 def values() -> Object:
     """Values of the chart for this cluster; `ZO_E2E_VALUES` names a file with further ones, such as images."""
     given = os.environ.get("ZO_E2E_VALUES")

@@ -9,7 +9,7 @@ from typing import Any
 from tools.chart import ROOT
 
 from e2e.claims import model_path
-from e2e.kube import Object, apply, every, example, find, kubectl, path_variable, runs_on_this_host, until
+from e2e.kube import Object, apply, every, example, find, kubectl, run_variables, runs_on_this_host, until
 
 PATCH = ROOT / "examples" / "patches" / "quickstart-on-claims.yaml"
 TERMINAL = ("Succeeded", "Failed")
@@ -32,7 +32,7 @@ def quickstart(namespace: str, patch: Object, **spec: Any) -> Object:
     """The quickstart with the example's patch for clusters, and what this cluster and this test need."""
     here: Object = {}
     if runs_on_this_host():
-        here = {"model": {"name": model_path()}, "runtime": {"env": path_variable()}}
+        here = {"model": {"name": model_path()}, "runtime": {"env": run_variables()}}
     body = merged(example("quickstart"), patch)
     body = merged(body, {"metadata": {"namespace": namespace}, "spec": merged(here, spec)})
     return dict(body)

@@ -128,7 +128,8 @@ def _failure(pod: Object) -> Failure:
     reason = ended.get("reason") or status.get("reason") or "PodFailed"
     if reason in ("Error", "Completed", "PodFailed") and known is not None:
         reason = known.reason
-    message = ended.get("message") or status.get("message") or f"the container exited with code {code}"
+    meaning = f": {(known.__doc__ or '').splitlines()[0]}" if known is not None else ""
+    message = ended.get("message") or status.get("message") or f"the container exited with code {code}{meaning}"
     if told is not None:
         reason, message = told.reason, told.message or message
     return Failure(

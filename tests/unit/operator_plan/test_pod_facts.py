@@ -80,7 +80,8 @@ def test_why_a_pod_waits(status, reason):
     [
         ({"exitCode": 3, "reason": "Error", "message": NO_ROWS.to_termination_message()},
          "InvalidData", "no rows"),
-        ({"exitCode": 5, "reason": "Error"}, "StorageUnavailable", "the container exited with code 5"),
+        ({"exitCode": 5, "reason": "Error"}, "StorageUnavailable",
+         "the container exited with code 5: Object storage, or the local disk, refused or failed an operation."),
         ({"exitCode": 137, "reason": "OOMKilled"}, "OOMKilled", "the container exited with code 137"),
         ({"exitCode": 1, "reason": "Error", "message": "line\n\nValueError: x\n\n"}, "Error", "ValueError: x"),
         ({"exitCode": 1, "reason": "Error", "message": "x" * 5000}, "Error", "x" * 1021 + "..."),
