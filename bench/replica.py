@@ -30,9 +30,12 @@ class Replica:
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         pod: str = "replica-0",
+        key: str | None = None,
     ):
         self.desired, self.cache, self.pod = folder / "desired", folder / "cache", pod
         self.log = folder / "server.log"
+        self.key = key
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.desired.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -41,7 +44,9 @@ class Replica:
             *("--host", "127.0.0.1", "--port", str(self.port), "--served-model-name", "base"),
             *("--max-model-len", "256", "--kv-cache-memory-bytes", str(2**27), "--max-num-batched-tokens", "512"),
             *("--enable-lora", "--max-loras", "2", "--max-cpu-loras", "4", "--max-lora-rank", "8"),
-            *("--enable-prefix-caching", "--disable-uvicorn-access-log", *options),
+            *("--enable-prefix-caching", "--disable-uvicorn-access-log"),
+            *(("--api-key", key) if key else ()),
+            *options,
         ]
         self._environment = {
             **os.environ,
@@ -73,9 +78,9 @@ class Replica:
                 return
         raise RuntimeError(f"the server did not start: {self.log.read_text(errors='replace')[-4000:]}")
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+    def get(self, path: str) -> bytes:
         """The answer to a GET. Raise OSError."""
-        request = urllib.request.Request(self.url + path, headers=dict(headers or {}))
+        request = urllib.request.Request(self.url + path, headers=self._headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             data: bytes = answer.read()
         return data
@@ -89,7 +94,8 @@ class Replica:
     def complete(self, **fields: Any) -> dict[str, Any]:
         """A completion, without the OpenAI client."""
         body = json.dumps({"temperature": 0, **fields}).encode()
-        request = urllib.request.Request(f"{self.url}/v1/completions", body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **self._headers}
+        request = urllib.request.Request(f"{self.url}/v1/completions", body, headers)
         with urllib.request.urlopen(request, timeout=120) as answer:
             found: dict[str, Any] = json.load(answer)
         return found

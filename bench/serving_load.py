@@ -48,8 +48,8 @@ class Request:
 class Load:
     """`workers` streams of requests, one after another, from `start` to `stop`."""
 
-    def __init__(self, url: str, model: str, workers: int, tokens: int):
-        self._client = AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=120.0)
+    def __init__(self, url: str, key: str | None, model: str, workers: int, tokens: int):
+        self._client = AsyncOpenAI(base_url=f"{url}/v1", api_key=key or "none", max_retries=0, timeout=120.0)
         self._model, self._workers, self._tokens = model, workers, tokens
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False

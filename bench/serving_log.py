@@ -25,7 +25,10 @@ METHOD = Method(seed=20, interval=5, directions=1, epsilon=2.0**-10)
 
 
 class ServingLog:
-    """The writer of a log on the model in a folder. `strength` is what each step's direction is multiplied by."""
+    """The writer of a log on the model in a folder; it goes on where the log ends.
+
+    `strength` is what each step's direction is multiplied by.
+    """
 
     def __init__(self, store: ObjectStore, model: Path, strength: float, name: str = "bench"):
         settings = Model(name=str(model), dtype="bfloat16")
@@ -35,6 +38,7 @@ class ServingLog:
         self.store, self.bank = store, Bank(layout, METHOD)
         self._strength = strength
         self._writer = LogWriter.open(store, run, data_digest="none")
+        self.bank.apply(self._writer.updates())
 
     def __enter__(self) -> Self:
         return self

@@ -113,7 +113,7 @@ async def switch_under_load(
     replica: Replica, prepared: Prepared, plan: Plan, say: Callable[[str], None]
 ) -> tuple[list[Request], list[Request], list[float]]:
     """The requests without and with switches, and each switch's seconds from the wish to its first token."""
-    load = Load(replica.url, NAME, plan.workers, plan.tokens)
+    load = Load(replica.url, replica.key, NAME, plan.workers, plan.tokens)
     load.start()
     await asyncio.sleep(plan.quiet)
     quiet, seconds = len(load.requests), []
@@ -134,21 +134,14 @@ async def switch_under_load(
     return load.requests[:quiet], load.requests[quiet:], seconds
 
 
-def run(
-    model: Path, folder: Path, plan: Plan, say: Callable[[str], None], extra: Sequence[str] = ()
-) -> dict[str, Any]:
-    """All of it; the figures."""
-    prepared = prepare(model, folder, plan)
-    say(f"the log has {plan.switches + 1} versions; starting the server")
-    replica = Replica(model, folder, options=[*options(prepared), *extra])
-    wish(replica.desired, prepared.uri, prepared.first)
-    with replica:
-        expected = references(replica, prepared, plan.tokens)
-        say("the reference answers are there; the load begins")
-        before = _cache_hits(replica)
-        quiet, switching, seconds = asyncio.run(switch_under_load(replica, prepared, plan, say))
-        hits = _cache_hits(replica) - before
-        metrics = replica.get("/metrics").decode()
+def measure(replica: Replica, prepared: Prepared, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """Carry the plan out on a server that serves the first target; the figures."""
+    expected = references(replica, prepared, plan.tokens)
+    say("the reference answers are there; the load begins")
+    before = _cache_hits(replica)
+    quiet, switching, seconds = asyncio.run(switch_under_load(replica, prepared, plan, say))
+    hits = _cache_hits(replica) - before
+    metrics = replica.get("/metrics").decode()
     latencies = {"without": [r.seconds for r in quiet], "during": [r.seconds for r in switching]}
     return {
         "switches": plan.switches,
@@ -179,6 +172,11 @@ def _metric(text: str, name: str) -> float:
     return sum(float(value) for value in values)
 
 
+def say(line: str) -> None:
+    """Tell how it goes."""
+    print(line, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark, write `switch.json`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(prog="bench.switch", description="Switch versions under constant load.")
@@ -186,15 +184,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--switches", type=int, default=50, help="forward switches (default 50)")
     parser.add_argument("--rollbacks", type=int, default=10, help="rollbacks among them (default 10)")
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds of load before the first (default 60)")
-    parser.add_argument("--dwell", type=float, default=2.5, help="seconds between two (default 2.5)")
+    parser.add_argument("--dwell", type=float, default=4.0, help="seconds between two (default 4)")
     parser.add_argument("--workers", type=int, default=4, help="requests at a time (default 4)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON goes")
     given = parser.parse_args(arguments)
     plan = Plan(given.switches, given.rollbacks, given.quiet, given.dwell, given.workers)
     before = machine()
-    extra = ("--worker-extension-cls", "zo_runtime.vllm_ext.cpu_lora.RunwiseServing")
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(given.model.resolve(), Path(folder), plan, lambda line: print(line, flush=True), extra)
+    model, extra = given.model.resolve(), ("--worker-extension-cls", "zo_runtime.vllm_ext.cpu_lora.RunwiseServing")
+    with tempfile.TemporaryDirectory() as name:
+        prepared = prepare(model, Path(name), plan)
+        replica = Replica(model, Path(name), options=[*options(prepared), *extra])
+        wish(replica.desired, prepared.uri, prepared.first)
+        say(f"the log has {plan.switches + 1} versions; starting the server")
+        with replica:
+            result = measure(replica, prepared, plan, say)
     result |= {"model": given.model.name, "workers": plan.workers, "tokens": plan.tokens, "machine": before}
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "switch.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
