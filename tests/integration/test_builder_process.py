@@ -25,7 +25,8 @@ pytestmark = pytest.mark.asyncio
 async def test_builds_errors_and_a_killed_process(tmp_path: Path) -> None:
     base = make_base(tmp_path / "base")
     log = local_log(tmp_path / "log", base)
-    builder, cache = ProcessBuilder(), tmp_path / "cache"
+    cache = tmp_path / "cache"
+    builder = ProcessBuilder(cache)
     first, second = target(log, 1), target(log, 2)
     try:
         built = await builder.build(request(log, first, base, cache))
@@ -53,7 +54,8 @@ async def test_builds_errors_and_a_killed_process(tmp_path: Path) -> None:
 async def test_a_build_that_is_stopped_at_any_moment_harms_nothing(tmp_path: Path) -> None:
     base = make_base(tmp_path / "base")
     log = local_log(tmp_path / "log", base, steps=200)
-    builder, cache = ProcessBuilder(), tmp_path / "cache"
+    cache = tmp_path / "cache"
+    builder = ProcessBuilder(cache)
     for version in range(1, 9):
         asked = asyncio.create_task(builder.build(request(log, target(log, version), base, cache)))
         await asyncio.wait({asked}, timeout=0.12 * version)
@@ -78,7 +80,7 @@ async def test_object_storage_that_is_away(tmp_path: Path, seaweed: Any) -> None
     s3 = seaweed.settings.model_copy(update={"endpoint": proxy.endpoint})
     store = open_store(f"{seaweed.uri}/log", seaweed.settings)
     train(store, base, 20)
-    builder = ProcessBuilder()
+    builder = ProcessBuilder(tmp_path / "cache")
     import threading
 
     threading.Thread(target=proxy.serve_forever, daemon=True).start()

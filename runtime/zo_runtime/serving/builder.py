@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from pathlib import Path
 from typing import Protocol
 
 from zo_runtime.errors import ZOError, by_exit_code
@@ -24,7 +26,11 @@ class Builder(Protocol):
 class ProcessBuilder:
     """`Builder` in a process of its own, started at the first build and again after it died. One build at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Path) -> None:
+        """`cache` is where compiled kernels go if the package's own folder cannot hold them, as in most images."""
+        self._environment = dict(os.environ)
+        if not os.access(Path(__file__).parent, os.W_OK):
+            self._environment.setdefault("NUMBA_CACHE_DIR", str(cache / "kernels"))
         self._turn = asyncio.Lock()
         self._process: Process | None = None
 
@@ -59,7 +65,9 @@ class ProcessBuilder:
     async def _running(self) -> Process:
         if self._process is None or self._process.returncode is not None:
             command = (sys.executable, "-m", "zo_runtime.serving.builder_process")
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, env=self._environment
+            )
         return self._process
 
 

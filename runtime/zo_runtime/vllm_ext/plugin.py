@@ -59,7 +59,7 @@ class ServingPlugin:
         engine = VllmEngine(engine_client, state.openai_serving_models)
         if engine_client.vllm_config.parallel_config.worker_extension_cls == RUNWISE:
             await engine_client.collective_rpc("zo_use_runwise_lora")
-        follower = Follower(settings, engine, ProcessBuilder(), ServingMetrics())
+        follower = Follower(settings, engine, ProcessBuilder(settings.cache), ServingMetrics())
         state.zo_follower = RESOLVER.follower = follower
         self._supervisor = asyncio.create_task(_keep_running(follower))
         try:
