@@ -113,8 +113,9 @@ def suspend_and_resume(resource: Resource) -> None:
     assert 0 < reached < STEPS, "the run was over before it could be suspended"
     resource.patch({"suspend": False})
     resource.until_phase("Running")
-    (pod,) = until(resource.pods, "a pod again")
-    until(lambda: ready(pod) and progress(pod).get("step", 0) > reached, "the next step")
+    until(
+        lambda: any(ready(pod) and progress(pod).get("step", 0) > reached for pod in resource.pods()), "a next step"
+    )
     status = resource.status()
     assert status["rounds"][0]["number"] == 1
     say(f"suspended after step {reached}, and resumed")
