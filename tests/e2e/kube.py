@@ -76,12 +76,12 @@ def every(kind: str, namespace: str, selector: str = "") -> list[Object]:
     return list(json.loads(text)["items"])
 
 
-def until(check: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
-    """Wait for something to be true, and return it."""
+def until(check: Callable[[], T | None], what: str | Callable[[], str], seconds: float = PATIENCE) -> T:
+    """Wait for something to be true, and return it; `what` says at the end what did not come."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:.0f} s in vain: {what}")
+            raise AssertionError(f"waited {seconds:.0f} s in vain: {what if isinstance(what, str) else what()}")
         time.sleep(1)
     return found
 

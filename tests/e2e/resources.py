@@ -80,7 +80,7 @@ class Resource:
             current = status.get("observedGeneration") == found["metadata"]["generation"]
             return status if current and status.get("phase") in phases else None
 
-        return until(reached, f"{self.name} in phase {' or '.join(phases)}; it is {self.status()}")
+        return until(reached, lambda: f"{self.name} in phase {' or '.join(phases)}; its status is {self.status()}")
 
     def until_step(self, step: int) -> Object:
         """Wait until the status shows a step while the pod runs."""
