@@ -11,6 +11,8 @@ say() { printf '\033[1m[setup]\033[0m %s\n' "$*" >&2; }
 
 "${PYTHON:-python3}" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
   { say "Python 3.11 to 3.13 is needed; set PYTHON to one"; exit 1; }
+command -v "${CXX:-g++}" >/dev/null ||
+  { say "a C++ compiler is needed, for vLLM compiles a kernel on the CPU: install g++, or set CXX"; exit 1; }
 say "virtual environment in $venv"
 "${PYTHON:-python3}" -m venv "$venv"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
