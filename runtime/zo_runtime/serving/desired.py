@@ -31,7 +31,9 @@ def read_desired(folder: Path) -> Reading:
     reading = Reading()
     try:
         # Hidden files are the volume's own, and of writers at work.
-        files = sorted(f for f in folder.glob(f"*{SUFFIX}") if not f.name.startswith("."))
+        files = sorted(f for f in folder.iterdir() if f.suffix == SUFFIX and not f.name.startswith("."))
+    except FileNotFoundError:
+        return reading
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror}; let this user read the folder of desired states") from None
     for file in files:

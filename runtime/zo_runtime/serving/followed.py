@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zo_runtime.config.storage import S3
 from zo_runtime.errors import InvalidSpec, ZOError
 from zo_runtime.serving.attempts import Attempts, failure
 from zo_runtime.serving.builder import Builder
@@ -74,14 +75,12 @@ class FollowedModel:
                 self._problem = failure(problem)
                 self._note(problem)
             return
-        self._problem = None
-        if desired == self._desired:
-            return
         target = None if desired is None else target_for(desired, self._room.settings.pod)
         if target != self._target:
             self._seen_at = self._room.clock()
-        self._desired, self._target = desired, target
-        self._attempts.forget()
+        if target != self._target or _way(desired) != _way(self._desired):
+            self._attempts.forget()
+        self._problem, self._desired, self._target = None, desired, target
 
     async def act(self) -> None:
         """Do what there is to do now."""
@@ -221,3 +220,8 @@ class FollowedModel:
         metrics.converged.labels(self.name).set(self._state() == "Serving")
         if self._target is not None:
             metrics.age.labels(self.name).set(self._room.clock() - self._seen_at)
+
+
+def _way(desired: DesiredState | None) -> tuple[str, S3] | None:
+    """Where the log is, and how it is reached."""
+    return None if desired is None else (desired.uri, desired.s3)

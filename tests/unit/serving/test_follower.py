@@ -271,6 +271,33 @@ async def test_a_broken_file_changes_nothing(replica: Replica, base: Path, tmp_p
     assert summary(await replica.settle())[:2] == ("Serving", 2)
 
 
+async def test_a_folder_that_cannot_be_read_changes_nothing(replica: Replica, base: Path, tmp_path: Path) -> None:
+    log = local_log(tmp_path / "log", base)
+    desire(replica.desired, log, target(log, 1))
+    await replica.settle()
+    replica.desired.rename(tmp_path / "away")
+    replica.desired.write_text("not a folder")
+    assert summary(await replica.settle())[:2] == ("Serving", 1)
+    replica.desired.unlink()
+    (tmp_path / "away").rename(replica.desired)
+    desire(replica.desired, log, target(log, 2))
+    assert summary(await replica.settle())[:2] == ("Serving", 2)
+
+
+async def test_what_concerns_others_does_not_hurry_a_repetition(replica: Replica, base: Path, tmp_path: Path) -> None:
+    log = local_log(tmp_path / "log", base)
+    mend = remove(tmp_path / SEGMENT)
+    desire(replica.desired, log, target(log, 2))
+    failed = await replica.settle()
+    desire(replica.desired, log, target(log, 2), Canary(target=target(log, 1), members=("another",)))
+    assert await replica.settle() == failed
+    mend()
+    desire(replica.desired, log, target(log, 1))
+    assert (await replica.settle()).version == 1
+    desire(replica.desired, log, target(log, 2))
+    assert (await replica.settle()).version == 2
+
+
 async def test_a_name_that_is_no_longer_desired_stays_served(replica: Replica, base: Path, tmp_path: Path) -> None:
     log = local_log(tmp_path / "log", base)
     desire(replica.desired, log, target(log, 1))
