@@ -10,13 +10,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from zo_runtime.serving.contract import ADAPTERS_ROUTE, ServedAdapter
 
-READY_SECONDS = 300.0
+READY_SECONDS = 450.0
 
 
 class Replica:
@@ -103,7 +104,8 @@ class Replica:
     def kill(self) -> None:
         """SIGKILL to the server and all its processes, as a node that goes down."""
         assert self.process is not None
-        os.killpg(self.process.pid, 9)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, 9)
         self.process.wait()
 
     def stop(self) -> None:
@@ -118,7 +120,11 @@ class Replica:
 
     def __enter__(self) -> Self:
         self.start()
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(
