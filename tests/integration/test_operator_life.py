@@ -127,7 +127,8 @@ def test_a_retry_keeps_progress_and_evictions_do_not_count():
             w.workloads.fail(second, 5, "bucket unreachable")
             third = await w.pod(3)
             await w.until(lambda: w.status().get("failures") == 1)
-            assert w.status()["lastFailure"]["message"] == "bucket unreachable"
+            # The Job and its pod are watched apart: either may be seen first.
+            await w.until(lambda: w.status()["lastFailure"]["message"] == "bucket unreachable")
             assert w.condition("Reconciling") == ("True", "StorageUnavailable")
             w.workloads.start(third, TRAINING)
             w.workloads.finish(third, DONE)
