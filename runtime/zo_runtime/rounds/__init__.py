@@ -1,0 +1,1 @@
+"""Rounds on fresh data: what is fresh, what a round continues from, and whether its result may be served."""
