@@ -64,7 +64,8 @@ class ProgressTracker:
         )
 
     def on_flush(self, record: FlushRecord) -> None:
-        self._update(flushed_step=record.step, digest=record.digest)
+        step = max(self.snapshot().step, record.step)  # what is durable is finished: so after a resume
+        self._update(step=step, flushed_step=record.step, digest=record.digest)
 
     def on_publish(self, record: PublishRecord) -> None:
         self._update(version=record.version)

@@ -64,6 +64,15 @@ def test_a_resumed_run_keeps_what_was_known() -> None:
     assert tracker.snapshot().accuracy_before == 0.5
 
 
+def test_what_an_earlier_pod_made_durable_counts_as_finished() -> None:
+    tracker = ProgressTracker(Progress(total_steps=10))
+    tracker.on_flush(FlushRecord(6, 0, "abc", 10))
+    assert (tracker.snapshot().step, tracker.snapshot().flushed_step) == (6, 6)
+    tracker.on_step(step(8))
+    tracker.on_flush(FlushRecord(7, 10, "abd", 20))
+    assert (tracker.snapshot().step, tracker.snapshot().flushed_step) == (8, 7)
+
+
 def test_nothing_is_left_to_wait_for_after_the_end() -> None:
     tracker = ProgressTracker(Progress(total_steps=10))
     tracker.on_step(step(4, seconds=0.0))
