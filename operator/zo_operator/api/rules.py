@@ -100,11 +100,12 @@ def _plain_sub_path(at: str) -> Rule:
     )
 
 
-_SOURCES = ("data.train", "data.evaluation")
+_SOURCES = ("data.train", "data.evaluation", "gate.regression.source")
 _CLAIMS = (
     "model.persistentVolumeClaim",
     "data.train.persistentVolumeClaim",
     "data.evaluation.persistentVolumeClaim",
+    "gate.regression.source.persistentVolumeClaim",
     "runtime.cacheVolume.persistentVolumeClaim",
 )
 
@@ -120,6 +121,12 @@ RULES: tuple[Rule, ...] = (
         at="objective",
         rule="has(self.classification) != has(self.completion)",
         message="spec.objective: give exactly one of `classification` and `completion`",
+    ),
+    Rule(
+        at="",
+        rule="!has(self.gate) || self.gate.metric != 'accuracy' || has(self.objective.classification)",
+        message="spec.gate.metric: a completion has no accuracy: compare the loss",
+        field="gate.metric",
     ),
     _uri("storage", "storage.uri"),
     *(_uri(at, f"{at}.uri") for at in _SOURCES),

@@ -22,15 +22,17 @@ CA_FILE = f"{CA_FOLDER}/ca.crt"
 MODEL_FOLDER = "/mnt/zofinetune/model"
 TRAIN_FOLDER = "/mnt/zofinetune/train"
 EVALUATION_FOLDER = "/mnt/zofinetune/evaluation"
+REGRESSION_FOLDER = "/mnt/zofinetune/regression"
 
 
 def claims(spec: ZOFineTuneSpec) -> dict[str, VolumeClaim]:
     """The claims to mount, by mount path."""
-    evaluation = spec.data.evaluation
+    evaluation, regression = spec.data.evaluation, spec.gate and spec.gate.regression
     found = {
         MODEL_FOLDER: spec.model.persistent_volume_claim,
         TRAIN_FOLDER: spec.data.train.persistent_volume_claim,
         EVALUATION_FOLDER: evaluation.persistent_volume_claim if evaluation else None,
+        REGRESSION_FOLDER: regression.source.persistent_volume_claim if regression else None,
     }
     return {path: claim for path, claim in found.items() if claim is not None}
 
@@ -46,14 +48,17 @@ def run_spec(spec: ZOFineTuneSpec) -> RunSpec:
             "evaluation": spec.data.evaluation and _mounted(spec.data.evaluation, EVALUATION_FOLDER),
         }
     )
+    gate = spec.gate
+    if gate and gate.regression:
+        source = _mounted(gate.regression.source, REGRESSION_FOLDER)
+        gate = gate.model_copy(update={"regression": gate.regression.model_copy(update={"source": source})})
     s3 = spec.storage.s3
     inside = {"ca_file": CA_FILE if s3.ca_secret_ref else s3.ca_file, "ca_secret_ref": None, "secret_ref": None}
     storage = spec.storage.model_copy(update={"s3": s3.model_copy(update=inside)})
     metrics = spec.metrics.model_copy(update={"host": "0.0.0.0"})  # noqa: S104 -- the pod's own addresses
     fields = {name: getattr(spec, name) for name in RunSpec.model_fields}
-    return RunSpec.model_construct(
-        **(fields | {"model": model, "data": data, "storage": storage, "metrics": metrics})
-    )
+    changed = {"model": model, "data": data, "gate": gate, "storage": storage, "metrics": metrics}
+    return RunSpec.model_construct(**(fields | changed))
 
 
 def _mounted(source: Source, folder: str) -> Source:

@@ -16,9 +16,9 @@ from zo_operator.api.status import Round, Status
 from zo_operator.reconcile.observed import Resource
 from zo_runtime.config.document import RunSpec
 
-# Parts of the run's spec that say how, but not what, is learned.
-_HOW: dict[str, Any] = {"metrics": True, "storage": {"s3", "flush"}}
-_TEMPLATE: dict[str, Any] = {"metrics": True, "storage": {"s3", "flush"}, "runtime": True, "queue_name": True}
+# Parts of the run's spec that say how, but not what, is learned. The gate judges what was learned.
+_HOW: dict[str, Any] = {"metrics": True, "gate": True, "storage": {"s3", "flush"}}
+_TEMPLATE: dict[str, Any] = _HOW | {"runtime": True, "queue_name": True}
 
 
 def round_hash(spec: ZOFineTuneSpec, restart: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from zo_runtime.config.base import SpecModel
 from zo_runtime.config.data import Data
+from zo_runtime.config.gate import Gate
 from zo_runtime.config.model import Model
 from zo_runtime.config.objective import Objective
 from zo_runtime.config.optimizer import Evaluation, Optimizer
@@ -39,10 +40,18 @@ class RunSpec(SpecModel):
     """The zeroth-order method."""
     evaluation: Evaluation = Evaluation()
     """Evaluation, early stop and the bound on divergence."""
+    gate: Gate | None = None
+    """What the last version has to show before it may be served. Default: none; every version may be served."""
     storage: Storage
     """The delta log."""
     metrics: Metrics = Metrics()
     """The HTTP port of the runtime."""
+
+    @model_validator(mode="after")
+    def _metric_exists(self) -> Self:
+        if self.gate and self.gate.metric == "accuracy" and self.objective.classification is None:
+            raise ValueError("gate.metric: a completion has no accuracy: compare the loss")
+        return self
 
 
 class Metadata(SpecModel):
@@ -78,7 +87,6 @@ CLUSTER_FIELDS = (
     "queueName",
     "serving",
     "schedule",
-    "gate",
     "rollout",
     "deletionPolicy",
 )

@@ -21,6 +21,7 @@ _CLUSTER_LEAVES = {
     "spec.model.persistentVolumeClaim": "spec.model.name is looked up on this machine",
     "spec.data.train.persistentVolumeClaim": "spec.data.train.uri is looked up on this machine",
     "spec.data.evaluation.persistentVolumeClaim": "spec.data.evaluation.uri is looked up on this machine",
+    "spec.gate.regression.source.persistentVolumeClaim": "the source.uri is looked up on this machine",
     "spec.storage.s3.secretRef": "credentials come from the environment",
     "spec.storage.s3.caSecretRef": "spec.storage.s3.caFile names the authorities to trust",
 }

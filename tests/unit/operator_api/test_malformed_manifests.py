@@ -91,7 +91,8 @@ def test_the_queue_changes_only_while_suspended():
         ("model.persistentVolumeClaim", {"claimName": "others"}), ("data.train.uri", "fresh"),
         ("data.maxExamples", 10),
         ("suspend", True), ("runtime.nodeSelector", {"a": "b"}), ("backoffLimit", 9), ("ttlSecondsAfterFinished", 1),
-        ("evaluation.every", 10), ("storage.flush.everySteps", 5), ("deletionPolicy", "Retain"), ("metrics.port", 0),
+        ("evaluation.every", 10), ("gate.minGain", 0.5), ("gate.regression", REMOVED),
+        ("storage.flush.everySteps", 5), ("deletionPolicy", "Retain"), ("metrics.port", 0),
     ],
 )  # fmt: skip
 def test_everything_else_may_change(path, value):

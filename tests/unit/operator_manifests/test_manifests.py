@@ -28,6 +28,9 @@ EVERYTHING = {
         "train": {"uri": "train.tsv", "persistentVolumeClaim": {"claimName": "data"}},
         "evaluation": {"uri": "dev.tsv", "persistentVolumeClaim": {"claimName": "data", "subPath": "nlp"}},
     },
+    "gate": {
+        "regression": {"source": {"uri": "gold.tsv", "persistentVolumeClaim": {"claimName": "gold"}}, "maxLoss": 0.1}
+    },
     "storage": {"uri": "s3://logs/sst2", "s3": {"secretRef": "s3", "caSecretRef": "ca", "endpoint": "https://s3:9000"}},
     "activeDeadlineSeconds": 60,
     "queueName": "team",
@@ -114,6 +117,7 @@ def test_claims_and_the_ca_become_paths():
     assert spec.model.name == "/mnt/zofinetune/model/opt"
     assert spec.data.train.uri == "/mnt/zofinetune/train/train.tsv"
     assert spec.data.evaluation.uri == "/mnt/zofinetune/evaluation/dev.tsv"
+    assert spec.gate.regression.source.uri == "/mnt/zofinetune/regression/gold.tsv"
     assert spec.storage.s3.ca_file == "/etc/zofinetune-ca/ca.crt"
     assert spec.storage.s3.secret_ref is None
     mounts = {mount["mountPath"]: mount for mount in container(EVERYTHING)["volumeMounts"]}

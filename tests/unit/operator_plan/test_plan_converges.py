@@ -282,6 +282,12 @@ def test_hashes_are_the_same_in_the_next_release():
     assert template_hash(spec) == "4eb8abf8a9bf2932"
 
 
+def test_another_gate_gives_a_round_other_pods_and_begins_none():
+    without, gated = parse_spec(BASE), parse_spec({**BASE, "gate": {"minGain": 0.1}})
+    assert round_hash(without, "") == round_hash(gated, "")
+    assert template_hash(without) != template_hash(gated)
+
+
 def test_defaults_written_out_change_no_hash():
     spec, written = parse_spec(BASE), parse_spec({**BASE, "optimizer": {"steps": 100, "rank": 2, "batchSize": 16}})
     assert round_hash(spec, "") == round_hash(written, "")
