@@ -34,6 +34,8 @@ class Progress(_Message):
     accuracy: float | None = None
     """Latest held-out accuracy, 0 to 1; none for objectives without one."""
     accuracy_before: float | None = None
+    loss_before: float | None = None
+    """Held-out loss before the first step."""
     step_seconds: float | None = None
     """Median of the recent steps."""
     eta_seconds: float | None = None

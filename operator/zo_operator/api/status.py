@@ -119,6 +119,8 @@ class Status(StatusModel):
     """Training loss of the last step."""
     held_out_loss: float | None = None
     """Latest held-out loss."""
+    loss_before: float | None = None
+    """Held-out loss before the round."""
     accuracy_before: float | None = None
     """Held-out accuracy before the round, 0 to 1."""
     accuracy_after: float | None = None

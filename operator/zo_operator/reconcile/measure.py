@@ -17,6 +17,7 @@ _KEPT = (
     "total_steps",
     "loss",
     "held_out_loss",
+    "loss_before",
     "accuracy_before",
     "accuracy_after",
     "log_uri",
@@ -69,6 +70,7 @@ def _reported(progress: Progress, last: dict[str, Any], now: datetime) -> dict[s
         "step": progress.step,
         "loss": progress.loss,
         "held_out_loss": progress.held_out_loss,
+        "loss_before": progress.loss_before,
         "accuracy_before": progress.accuracy_before,
         "accuracy_after": progress.accuracy,
         "step_seconds": progress.step_seconds,
@@ -91,6 +93,7 @@ def _concluded(current: Round) -> dict[str, Any]:
         "accuracy_before": current.accuracy_before,
         "accuracy_after": current.accuracy_after,
         "held_out_loss": current.loss_after,
+        "loss_before": current.loss_before,
         "version": current.version,
         "digest": current.digest,
     }

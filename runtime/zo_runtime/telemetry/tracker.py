@@ -56,11 +56,12 @@ class ProgressTracker:
         )
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
-        before = self.snapshot().accuracy_before
+        last = self.snapshot()
         self._update(
             held_out_loss=record.loss,
             accuracy=record.accuracy,
-            accuracy_before=record.accuracy if before is None else before,
+            loss_before=record.loss if last.loss_before is None else last.loss_before,
+            accuracy_before=record.accuracy if last.accuracy_before is None else last.accuracy_before,
         )
 
     def on_flush(self, record: FlushRecord) -> None:

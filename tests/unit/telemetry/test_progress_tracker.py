@@ -35,6 +35,7 @@ def test_every_event_shows_in_the_progress() -> None:
         held_out_loss=0.6,
         accuracy=0.7,
         accuracy_before=0.54,
+        loss_before=0.69,
         step_seconds=0.5,
         eta_seconds=4.5,
         tokens_per_second=200,
