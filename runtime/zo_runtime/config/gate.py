@@ -29,9 +29,9 @@ class Gate(SpecModel):
     """What is compared: `loss` in nats, or `accuracy` from 0 to 1, which only a classification has. Default: loss."""
     min_gain: NonNegativeFloat = 0.0
     """Gain on the held-out data that the candidate has to exceed, in the metric's unit. Default: 0."""
-    significance: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.05
-    """Largest probability of letting through a candidate whose true gain is no more than `minGain`, above 0 and
-    below 1. Default: 0.05."""
+    significance: Annotated[float, Field(ge=0.001, le=0.5, allow_inf_nan=False)] = 0.05
+    """Largest probability of letting through a candidate whose true gain is no more than `minGain`, 0.001 to 0.5.
+    Default: 0.05."""
     min_examples: PositiveInt = 100
     """With fewer examples, of the held-out data or of the regression set, nothing passes. Default: 100."""
     regression: Regression | None = None

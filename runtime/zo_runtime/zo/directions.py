@@ -1,7 +1,7 @@
 """Directions: random matrices that every device draws to the same last bit.
 
 **Counter.** (block, tensor, step, direction), keyed by the run's seed. The fixed matrices A_k use the direction
-`BASIS` and the subspace's index in the place of the step.
+`BASIS` and the subspace's index in the place of the step; the gate's random signs use the direction `SIGNS`.
 
 **Elements.** A tensor of n numbers, flat in row-major order, is cut into tiles of 128. A tile takes 16 consecutive
 blocks (the last tile is drawn whole and cut). Number e of a tile comes from the block e mod 16 of the tile, from
@@ -26,6 +26,7 @@ Distribution = Literal["binomial16", "rademacher"]
 TILE = 128
 BLOCKS_PER_TILE = 16
 BASIS = 0xFFFFFFFF
+SIGNS = 0xFFFFFFFE
 
 
 @dataclass(frozen=True, slots=True)
