@@ -12,7 +12,7 @@ from zo_operator.api.serving_status import ServingStatus
 from zo_operator.api.status_model import StatusModel, Time
 
 Phase = Literal["Pending", "Queued", "Running", "Suspended", "Stopping", "RollingOut", "Succeeded", "Failed"]
-Outcome = Literal["Completed", "Failed", "Superseded"]
+Outcome = Literal["Completed", "Rejected", "RolledBack", "Failed", "Superseded"]
 HISTORY_LIMIT = 10
 
 
@@ -64,7 +64,8 @@ class Round(StatusModel):
     completion_time: Time | None = None
     """When it ended."""
     outcome: Outcome | None = None
-    """How it ended; none while it goes on. `Superseded`: a change of the spec began the next round."""
+    """How it ended; none while it goes on. `Rejected`: the gate did not let its version be served. `RolledBack`: it
+    was served to some replicas and taken back. `Superseded`: the next round began in its stead."""
     reason: str | None = None
     """Why it ended so."""
     message: str | None = None
