@@ -21,6 +21,7 @@ from rich.text import Text
 
 from zo_runtime.progress import Phase, Progress
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+from zo_runtime.rounds.contract import Verdict
 from zo_runtime.units import duration
 
 # Seconds between two lines about steps in a log.
@@ -113,6 +114,13 @@ class ConsoleObserver:
             self._event("publish", dataclasses.asdict(record))
         else:
             self._line(f"step {record.step}: published version {record.version} ({record.digest[:12]})")
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        if self._json:
+            self._event("verdict", verdict.model_dump(mode="json", by_alias=True, exclude_none=True))
+        elif verdict.reason != "Ungated":
+            said = "accepted" if verdict.accepted else "rejected"
+            self._line(f"gate: {said}, {verdict.reason}: {verdict.message}")
 
     def on_quarantine(self, counts: Mapping[str, int]) -> None:
         if self._json:

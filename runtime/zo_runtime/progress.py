@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from zo_runtime.rounds.contract import Verdict
+
 # kubelet keeps at most 4096 bytes of a termination message.
 TERMINATION_MESSAGE_LIMIT = 4096
 
@@ -55,7 +57,7 @@ class Result(_Message):
 
     ok: bool
     reason: str
-    """`Completed`, `EarlyStopped`, or the reason of the error (`zo_runtime.errors`)."""
+    """`Completed`, `EarlyStopped`, `Rejected` by the gate, or the reason of the error (`zo_runtime.errors`)."""
     message: str = ""
     """One sentence; on failure the error itself."""
     exit_code: int = 0
@@ -72,6 +74,10 @@ class Result(_Message):
     digest: str | None = None
     bytes_per_step: float | None = None
     quarantined: int = 0
+    round: int | None = None
+    """The resource's round that this was; none for a run without rounds."""
+    verdict: Verdict | None = None
+    """What the gate said of `version`."""
 
     def to_termination_message(self) -> str:
         """JSON of at most `TERMINATION_MESSAGE_LIMIT` bytes: a longer message is cut, nothing else is."""

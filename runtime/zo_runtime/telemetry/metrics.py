@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from zo_runtime import __version__
 from zo_runtime.progress import Phase
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+from zo_runtime.rounds.contract import Verdict
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 GRADIENT_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
@@ -28,6 +29,7 @@ class RunMetrics:
         self._flushed_at = clock()
         self._define_steps()
         self._define_results()
+        self._define_gate()
 
     def _define_steps(self) -> None:
         self._step = self._gauge("zo_step", "Last finished step.")
@@ -65,6 +67,22 @@ class RunMetrics:
         )
         build = Info("zo_build", "Version of zofinetune.", ("run",), registry=self.registry)
         build.labels(self._run).info({"version": __version__})
+
+    def _define_gate(self) -> None:
+        labels = ("run", "set")
+        self._gate_accepted = self._gauge("zo_gate_accepted", "Whether the gate accepted the last version: 1 or 0.")
+        self._gate_gain = Gauge(
+            "zo_gate_gain",
+            "Mean gain of the candidate over the served version, in the gate's metric; positive is better.",
+            labels,
+            registry=self.registry,
+        )
+        self._gate_p_value = Gauge(
+            "zo_gate_p_value",
+            "One-sided p-value of the gain against the gate's margin.",
+            labels,
+            registry=self.registry,
+        )
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, ("run",), registry=self.registry)
@@ -113,6 +131,16 @@ class RunMetrics:
         """Count a published version."""
         self._publishes.labels(self._run).inc()
 
+    def set_verdict(self, verdict: Verdict) -> None:
+        """What the gate said, and on which numbers; nothing where there is no gate."""
+        if verdict.reason == "Ungated":
+            return
+        self._gate_accepted.labels(self._run).set(verdict.accepted)
+        for name, found in (("held_out", verdict.held_out), ("regression", verdict.regression)):
+            if found is not None:
+                self._gate_gain.labels(self._run, name).set(found.gain)
+                self._gate_p_value.labels(self._run, name).set(found.p_value)
+
     def add_quarantined(self, counts: Mapping[str, int]) -> None:
         """Count records that were set aside, by kind of reason."""
         for reason, count in counts.items():
@@ -149,6 +177,9 @@ class MetricsObserver:
 
     def on_publish(self, record: PublishRecord) -> None:
         self._metrics.add_publish()
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        self._metrics.set_verdict(verdict)
 
     def on_quarantine(self, counts: Mapping[str, int]) -> None:
         self._metrics.add_quarantined(counts)

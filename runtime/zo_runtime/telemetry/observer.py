@@ -7,6 +7,7 @@ from typing import Protocol
 
 from zo_runtime.progress import Phase
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+from zo_runtime.rounds.contract import Verdict
 
 
 class Observer(Protocol):
@@ -26,6 +27,9 @@ class Observer(Protocol):
 
     def on_publish(self, record: PublishRecord) -> None:
         """A version was published."""
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        """The gate judged the version that is about to be published, the round's last."""
 
     def on_quarantine(self, counts: Mapping[str, int]) -> None:
         """Records were set aside: how many more, by kind of reason (a few fixed kinds, not free text)."""
@@ -59,6 +63,10 @@ class Observers:
     def on_publish(self, record: PublishRecord) -> None:
         for observer in self._observers:
             observer.on_publish(record)
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        for observer in self._observers:
+            observer.on_verdict(verdict)
 
     def on_quarantine(self, counts: Mapping[str, int]) -> None:
         for observer in self._observers:

@@ -11,6 +11,7 @@ from typing import Any
 
 from zo_runtime.progress import Phase, Progress
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+from zo_runtime.rounds.contract import Verdict
 
 RECENT_STEPS = 50
 
@@ -70,6 +71,9 @@ class ProgressTracker:
 
     def on_publish(self, record: PublishRecord) -> None:
         self._update(version=record.version)
+
+    def on_verdict(self, verdict: Verdict) -> None:
+        """A verdict is part of the result."""
 
     def on_quarantine(self, counts: Mapping[str, int]) -> None:
         self._update(quarantined=self.snapshot().quarantined + sum(counts.values()))

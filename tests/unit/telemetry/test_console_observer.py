@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from zo_runtime.console import LINE_SECONDS, ConsoleObserver
 from zo_runtime.progress import Progress
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+from zo_runtime.rounds.contract import Verdict
 from zo_runtime.telemetry.observer import Observers
 from zo_runtime.telemetry.tracker import ProgressTracker
 from zo_runtime.units import data_size, duration
@@ -40,6 +41,8 @@ def run(stream: io.StringIO, steps: int = 40, seconds: float = 1.0, *, json_line
             now[0] += seconds
         observers.on_flush(FlushRecord(steps, 100, "ab" * 32, 100))
         observers.on_evaluation(EvaluationRecord(steps, 0.5, None, 872, 12.4))
+        observers.on_verdict(Verdict(accepted=False, reason="NoImprovement", message="a gain of 0 [p = 1]"))
+        observers.on_verdict(Verdict(accepted=True, reason="Ungated"))
         observers.on_publish(PublishRecord(1, steps, "ab" * 32))
         observers.on_phase("Finished")
     return stream.getvalue()
@@ -59,6 +62,7 @@ def test_a_log_gets_plain_lines_and_few_of_them() -> None:
         "step 31/40  loss 0.5000  acc 54.1%  1/s  9 s left",
         "step 40/40  loss 0.5000  acc 54.1%  1/s  0 s left",
         "step 40: held-out loss 0.5000 (872 examples in 12 s)",
+        "gate: rejected, NoImprovement: a gain of 0 [p = 1]",
         "step 40: published version 1 (abababababab)",
         "Finished",
     ]
@@ -69,7 +73,7 @@ def test_json_lines_hold_every_event_and_only_json() -> None:
     events = [
         json.loads(line, parse_constant=pytest.fail) for line in run(io.StringIO(), json_lines=True).splitlines()
     ]
-    names = "phase message quarantine quarantine evaluation phase flush evaluation publish phase"
+    names = "phase message quarantine quarantine evaluation phase flush evaluation verdict verdict publish phase"
     assert " ".join(event["event"] for event in events if event["event"] != "step") == names
     steps = [event for event in events if event["event"] == "step"]
     assert len(steps) == 40

@@ -6,6 +6,7 @@ import pytest
 
 from zo_runtime.progress import Progress
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
+from zo_runtime.rounds.contract import Verdict
 from zo_runtime.telemetry.observer import Observers
 from zo_runtime.telemetry.tracker import RECENT_STEPS, ProgressTracker
 
@@ -25,6 +26,7 @@ def test_every_event_shows_in_the_progress() -> None:
     observers.on_step(step(1))
     observers.on_evaluation(EvaluationRecord(1, 0.6, 0.7, 200, 1.0))
     observers.on_flush(FlushRecord(1, 10, "abc", 10))
+    observers.on_verdict(Verdict(accepted=False, reason="NoImprovement"))
     observers.on_publish(PublishRecord(4, 1, "abc"))
     observers.on_message("nothing of this is kept")
     assert tracker.snapshot() == Progress(
