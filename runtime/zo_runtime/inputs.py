@@ -13,10 +13,12 @@ from pydantic import JsonValue
 from zo_runtime.config.document import Document, RunSpec
 from zo_runtime.data.batches import BatchOrder
 from zo_runtime.data.dataset import Dataset, load_dataset
+from zo_runtime.data.digest import dataset_digest
 from zo_runtime.data.examples import Example
 from zo_runtime.data.tokenizer import HuggingFaceTokenizer
 from zo_runtime.deltalog.documents import ModelIdentity, RunInfo
 from zo_runtime.errors import InvalidData
+from zo_runtime.rounds.gate import require_enough
 from zo_runtime.scoring.protocol import PartialScorer
 from zo_runtime.zo.estimator import power_of_two
 from zo_runtime.zo.layout import BankLayout
@@ -56,17 +58,23 @@ class Inputs:
         """Read the data and look at the model. Raise `InvalidData`, `InvalidSpec`, `UnsupportedModel`, ..."""
         spec = document.spec
         tokenizer = HuggingFaceTokenizer(base.tokenizer())
-        dataset = load_dataset(spec.data, spec.objective, tokenizer, spec.model.max_length, spec.storage.s3)
+        fixed = spec.gate.regression.source if spec.gate and spec.gate.regression else None
+        dataset = load_dataset(
+            spec.data, spec.objective, tokenizer, spec.model.max_length, spec.storage.s3, regression=fixed
+        )
         if not dataset.held_out:
             raise InvalidData(
                 "spec.data.heldOut: nothing is held out, so nothing can be evaluated: raise `fraction` or "
                 "`examples`, or give spec.data.evaluation"
             )
+        held_out = dataset.held_out[: spec.evaluation.max_examples]
+        if spec.gate is not None:
+            require_enough(spec.gate, len(held_out), len(dataset.regression))
         layout, method = base.layout(spec.optimizer.rank, spec.optimizer.subspaces), method_of(spec)
         return cls(
             dataset=dataset,
             order=BatchOrder(spec.data.seed, len(dataset.train), spec.optimizer.batch_size),
-            held_out=dataset.held_out[: spec.evaluation.max_examples],
+            held_out=held_out,
             layout=layout,
             method=method,
             run=_run_info(document.metadata.name, spec, base.identity(), layout, method),
@@ -76,10 +84,16 @@ class Inputs:
         """The examples of a step."""
         return [self.dataset.train[i] for i in self.order.indices(step)]
 
+    @property
+    def sets(self) -> tuple[list[Example], list[Example]]:
+        """What versions are judged by: the held-out examples, and those of the regression set."""
+        return self.held_out, self.dataset.regression
+
     def fingerprint(self) -> str:
         """SHA-256 of the run's identity and its data: workers that share a run have the same."""
         identity = self.run.model_dump_json(exclude={"created"})
-        return hashlib.sha256(f"{identity}\n{self.dataset.digest}\n{len(self.held_out)}".encode()).hexdigest()
+        judged = dataset_digest(*self.sets)
+        return hashlib.sha256(f"{identity}\n{self.dataset.digest}\n{judged}".encode()).hexdigest()
 
 
 def method_of(spec: RunSpec) -> Method:

@@ -34,10 +34,13 @@ class Dataset:
     """To learn from, in the order of the records."""
     held_out: list[Example]
     """To evaluate on. Empty only where `spec.data.heldOut.fraction` is 0."""
+    regression: list[Example]
+    """What the gate also judges by; empty where there is no such set."""
     digest: str
-    """SHA-256 of both parts' token ids, in hex; the same on every machine, different for another order."""
+    """SHA-256 of the token ids of `train` and `held_out`, in hex; the same on every machine, different for another
+    order."""
     quarantine: Quarantine
-    """Records of both parts that could not be used."""
+    """Records of all parts that could not be used."""
     columns: list[str]
     """Fields of the training records, in the order in which they first appear."""
 
@@ -49,8 +52,10 @@ def load_dataset(
     max_length: int,
     s3: S3,
     on_progress: Progress | None = None,
+    regression: Source | None = None,
 ) -> Dataset:
-    """Read and tokenize the data; `on_progress` is told the number of records read so far, now and then.
+    """Read and tokenize the data, and the gate's `regression` set if there is one; `on_progress` is told the number
+    of records read so far, now and then.
 
     Raise `InvalidData` for missing, empty or unreadable files, fields that no record has, too many unusable
     records and a split that leaves one part empty; `InvalidSpec` for templates and label words.
@@ -66,8 +71,12 @@ def load_dataset(
     else:
         train, held_out = split(examples, data.held_out, data.seed)
         _require_both(train, held_out, data)
+    fixed: list[Example] = []
+    if regression is not None:
+        fixed, more, _ = loader.load(regression, "spec.gate.regression.source")
+        quarantine.entries.extend(more.entries)
     train = train[: data.max_examples]
-    return Dataset(train, held_out, dataset_digest(train, held_out), quarantine, columns)
+    return Dataset(train, held_out, fixed, dataset_digest(train, held_out), quarantine, columns)
 
 
 class _Loader:

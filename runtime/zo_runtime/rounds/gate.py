@@ -36,7 +36,7 @@ def require_enough(gate: Gate, held_out: int, regression: int) -> None:
     if held_out < gate.min_examples:
         raise InvalidData(
             f"spec.gate.minExamples: {held_out} examples are held out, the gate asks for {gate.min_examples}: give "
-            f"more data, raise spec.data.heldOut, or lower minExamples"
+            f"more data, raise spec.data.heldOut or spec.evaluation.maxExamples, or lower minExamples"
         )
     if gate.regression is not None and regression < gate.min_examples:
         raise InvalidData(

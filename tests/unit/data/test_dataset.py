@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.words import CountingTokenizer, WordTokenizer
-from zo_runtime.config.data import Data
+from zo_runtime.config.data import Data, Source
 from zo_runtime.config.objective import Objective
 from zo_runtime.config.storage import S3
 from zo_runtime.data.dataset import Dataset, load_dataset
@@ -54,6 +54,22 @@ def test_the_seed_chooses_the_split(source: dict[str, object]) -> None:
     one, other = load(train=source, seed=1), load(train=source, seed=2)
     assert one.held_out != other.held_out
     assert one.digest != other.digest
+
+
+def test_a_regression_set_is_read_as_it_is_and_changes_no_digest(source: dict[str, object], tmp_path: Path) -> None:
+    data = Data.model_validate({"train": source, "maxExamples": 10})
+    fixed = Source(uri=write(tmp_path / "golden.tsv", 30), columns=["text", "label"])
+    objective = Objective.model_validate(OBJECTIVE)
+    found = load_dataset(data, objective, TOKENIZER, 64, S3(), regression=fixed)
+    assert len(found.regression) == 30
+    assert found.digest == load_dataset(data, objective, TOKENIZER, 64, S3()).digest
+    with (tmp_path / "golden.tsv").open("a") as file:
+        file.write("more\t7\n")
+    found = load_dataset(data, objective, TOKENIZER, 64, S3(), regression=fixed)
+    assert len(found.regression) == 30
+    assert sum(found.quarantine.counts.values()) == 1
+    with pytest.raises(InvalidData, match=r"spec\.gate\.regression\.source\.uri: "):
+        load_dataset(data, objective, TOKENIZER, 64, S3(), regression=Source(uri=str(tmp_path / "none.tsv")))
 
 
 def test_an_evaluation_source_replaces_the_split(source: dict[str, object], tmp_path: Path) -> None:
