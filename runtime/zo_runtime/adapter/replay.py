@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 from zo_runtime.adapter import snapshot
 from zo_runtime.deltalog.chain import History
 from zo_runtime.deltalog.documents import RunInfo, Version
+from zo_runtime.deltalog.lineage import Path as Route
+from zo_runtime.deltalog.lineage import follow, on_path, remaining, tip, until
 from zo_runtime.deltalog.names import LATEST, version_key
 from zo_runtime.deltalog.pinned import PinnedVersion
 from zo_runtime.deltalog.reader import LogReader
@@ -57,7 +59,7 @@ def replay(
     threads: int | None = None,
     on_progress: Progress | None = None,
 ) -> Bank:
-    """Build the bank at a step, at the end of a version, or (default) at the last durable step.
+    """Build the bank after a step, of a version, or (default) of the last durable step.
 
     With `snapshot_dir`, begin at the nearest sound snapshot there and leave one of the result. `threads` (default:
     the cores of this process) change the time only. `on_progress(step, target)` is called as it goes on. The result
@@ -66,9 +68,9 @@ def replay(
     """
     history = reader.history()
     target = _target(reader, history, step, version)
-    head = history.latest.head
-    recorded = [*_recorded(history.versions), Recorded(head.step, head.digest, LATEST)]
-    return _build(reader, recorded, target, snapshot_dir, threads, on_progress)
+    recorded = [*_recorded(history.versions), Recorded(history.tip, history.latest.head.digest, LATEST)]
+    route = history.lineage.path(target)
+    return _build(reader, recorded, route, snapshot_dir, threads, on_progress)
 
 
 def replay_version(
@@ -80,35 +82,39 @@ def replay_version(
     on_progress: Progress | None = None,
 ) -> Bank:
     """The same from a version that its hash pins, at its last step or at an earlier one."""
-    return _build(log, _recorded(log.versions), log.require_step(step), snapshot_dir, threads, on_progress)
+    route = log.lineage.path(log.require_step(step))
+    return _build(log, _recorded(log.versions), route, snapshot_dir, threads, on_progress)
 
 
 def _recorded(versions: Iterable[Version]) -> list[Recorded]:
-    return [Recorded(v.last_step, v.digest, version_key(v.number)) for v in versions]
+    return [Recorded(tip(v), v.digest, version_key(v.number)) for v in versions]
 
 
 def _build(
     source: Source,
     recorded: list[Recorded],
-    target: int,
+    route: Route,
     snapshot_dir: Path | None,
     threads: int | None,
     on_progress: Progress | None,
 ) -> Bank:
+    """The bank at the end of a route."""
     threads = len(os.sched_getaffinity(0)) if threads is None else threads
     layout, method = source.run.layout(), source.run.method()
     bank = None
     if snapshot_dir is not None:
-        bank = snapshot.load_nearest(snapshot_dir, source.run_sha256, layout, method, target)
+        bank = snapshot.load_nearest(
+            snapshot_dir, source.run_sha256, layout, method, lambda step: on_path(route, step)
+        )
     if bank is not None and snapshot_dir is not None:
-        problem = _advance(bank, source, recorded, target, threads, on_progress)
+        problem = _advance(bank, source, recorded, route, threads, on_progress)
         if problem is not None:
             log.warning("the replay from a snapshot failed, beginning at step 1: %s", problem)
             snapshot.drop(snapshot_dir, source.run_sha256)
             bank = None
     if bank is None:
         bank = Bank(layout, method)
-        problem = _advance(bank, source, recorded, target, threads, on_progress)
+        problem = _advance(bank, source, recorded, route, threads, on_progress)
         if problem is not None:
             raise LogCorrupt(problem)
     if snapshot_dir is not None:
@@ -120,28 +126,33 @@ def _target(reader: LogReader, history: History, step: int | None, version: int 
     if step is not None and version is not None:
         raise InvalidSpec(f"step {step} and version {version} exclude each other; give one of them")
     if version is not None:
-        return reader.version(version).last_step
+        return tip(reader.version(version))
     last = history.latest.head.step
     if step is not None and not 0 <= step <= last:
         raise InvalidSpec(f"the log at {reader.store.uri} has no step {step}; it has the steps 1 to {last}")
-    return last if step is None else step
+    return history.tip if step is None else step
 
 
 def _advance(
-    bank: Bank, source: Source, recorded: list[Recorded], target: int, threads: int, on_progress: Progress | None
+    bank: Bank, source: Source, recorded: list[Recorded], route: Route, threads: int, on_progress: Progress | None
 ) -> str | None:
-    """Apply the steps up to `target`. Return what is wrong if the bank is not the one whose digest the log records:
+    """Apply the steps of the route. Return what is wrong if the bank is not the one whose digest the log records:
     then the log or the bank that it began with is bad, while a segment that is bad by itself raises `LogCorrupt`."""
-    for stop, digest, key in [check for check in recorded if bank.step <= check.step <= target][-1:]:
-        _apply(bank, source, stop, target, threads, on_progress)
+    target = route[-1].last if route else 0
+    passed = [check for check in recorded if check.step >= bank.step and on_path(route, check.step)]
+    for stop, digest, key in sorted(passed, key=lambda check: check.step)[-1:]:
+        _apply(bank, source, route, stop, target, threads, on_progress)
         if bank.digest() != digest:
             return f"{key} records the digest {digest} at step {stop}, but replay gives {bank.digest()}"
-    _apply(bank, source, target, target, threads, on_progress)
+    _apply(bank, source, route, target, target, threads, on_progress)
     return None
 
 
-def _apply(bank: Bank, source: Source, stop: int, target: int, threads: int, on_progress: Progress | None) -> None:
-    updates = source.updates(bank.step + 1, stop)
+def _apply(
+    bank: Bank, source: Source, route: Route, stop: int, target: int, threads: int, on_progress: Progress | None
+) -> None:
+    """Bring the bank to the step `stop` of the route."""
+    updates = follow(remaining(until(route, stop), bank.step), source.updates)
     while chunk := list(islice(updates, _CHUNK)):
         bank.apply(chunk, threads)
         if on_progress is not None:

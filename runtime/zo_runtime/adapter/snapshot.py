@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,10 +24,12 @@ _KEEP = 2
 _NAME = re.compile(r"([0-9a-f]{64})-(\d{9,})\.safetensors")
 
 
-def load_nearest(folder: Path, run_sha256: str, layout: BankLayout, method: Method, step: int) -> Bank | None:
-    """The bank of the latest sound snapshot at or before `step`. Snapshots that are not sound are removed."""
+def load_nearest(
+    folder: Path, run_sha256: str, layout: BankLayout, method: Method, leads: Callable[[int], bool]
+) -> Bank | None:
+    """The bank of the latest sound snapshot that `leads` to where the replay goes. Unsound ones are removed."""
     for found, path in sorted(_snapshots(folder, run_sha256), reverse=True):
-        if found <= step:
+        if leads(found):
             try:
                 return _load(path, run_sha256, layout, method, found)
             except (OSError, ValueError, KeyError) as error:

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from zo_runtime.cli.s3_options import S3Options, s3_options
+from zo_runtime.deltalog.lineage import follow
 from zo_runtime.deltalog.pinned import PinnedVersion
 from zo_runtime.deltalog.reader import LogReader
+from zo_runtime.deltalog.round_chain import may_be_served
 from zo_runtime.errors import InvalidSpec
 from zo_runtime.serving.contract import (
     DESIRED_STATE,
@@ -62,7 +64,8 @@ def set_state(
     folder: Path,
     s3: S3Options,
 ) -> None:
-    """Serve the log at URI under the model name NAME, by default its newest version."""
+    """Serve the log at URI under the model name NAME, by default its newest version; one that was not accepted is
+    served only by its number."""
     if (canary_version is None) != (not members):
         raise InvalidSpec("--canary-version and --canary-member go together; give both or none")
     uri = uri if is_s3(uri) else str(Path(uri).resolve())
@@ -86,7 +89,12 @@ def rollback(name: str, version: int | None, step: int | None, folder: Path) -> 
     if version is None and step is None:
         if state.target.version == 1:
             raise InvalidSpec(f"{name} is at the first version; give --step to go back inside of it, 0 for the base")
-        version = state.target.version - 1
+        earlier = [v.number for v in reader.versions()[: state.target.version - 1] if may_be_served(v)]
+        if not earlier:
+            raise InvalidSpec(
+                f"{name}: no version before {state.target.version} was accepted; give --step 0 for the base"
+            )
+        version = earlier[-1]
     _write(folder, state.model_copy(update={"target": _target(reader, version, step), "canary": None}))
 
 
@@ -123,11 +131,17 @@ def _target(reader: LogReader, version: int | None, step: int | None) -> Target:
     if not history.links:
         raise InvalidSpec(f"the log at {reader.store.uri} has no version yet; publish one first")
     if version is None:
-        reached = (v.number for v in history.versions if step is not None and v.last_step >= step)
-        version = next(reached, len(history.links))
+        if step is not None:
+            version = next((v.number for v in history.versions if v.last_step >= step), len(history.links))
+        else:
+            version = max((v.number for v in history.versions if may_be_served(v)), default=None)
+        if version is None:
+            raise InvalidSpec(
+                f"no version of the log at {reader.store.uri} was accepted yet; give --version to serve one"
+            )
     version = reader.version(version).number
     log = PinnedVersion(reader.store, version, history.links[version - 1].sha256, history.links)
-    for _ in log.updates(1, log.require_step(step)):
+    for _ in follow(log.lineage.path(log.require_step(step)), log.updates):
         pass  # each segment is verified as it is read
     return Target(version=version, sha256=log.links[-1].sha256, step=step)
 

@@ -31,14 +31,24 @@ def ensure_run(store: ObjectStore, run: RunInfo) -> tuple[RunInfo, str]:
 
 def first_head(run: RunInfo, run_sha256: str, data_digest: str, writer: WriterInfo) -> Latest:
     """The LATEST.json of a run without steps."""
-    zeros = Bank(run.layout(), run.method())
-    head = Head(step=0, digest=zeros.digest(), data_digest=data_digest, segments=(), metrics=())
+    head = Head(step=0, digest=zeros_digest(run), data_digest=data_digest, segments=(), metrics=())
     return Latest(run=run_sha256, version=None, version_sha256=None, head=head, writer=writer)
 
 
+def zeros_digest(run: RunInfo) -> str:
+    """Digest of the bank before the first step."""
+    return Bank(run.layout(), run.method()).digest()
+
+
 def require_same_data(history: History, data_digest: str, uri: str) -> None:
-    """Raise `LogMismatch` if steps that no version holds yet count their cursors in other data."""
+    """Raise `LogMismatch` if the log has rounds, or steps that no version holds yet count their cursors in other
+    data: then a run without rounds cannot go on with it."""
     head = history.latest.head
+    if head.round is not None:
+        raise LogMismatch(
+            f"the log at {uri} is made of rounds, the last of them round {head.round}, and this manifest orders "
+            "none; give this run another storage.uri"
+        )
     if head.step > history.published_step and head.data_digest != data_digest:
         raise LogMismatch(
             f"the log at {uri} has the steps {history.published_step + 1}..{head.step} of an unfinished version: "

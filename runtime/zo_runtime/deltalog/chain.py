@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from zo_runtime.deltalog.checked_json import decode, sha256
 from zo_runtime.deltalog.documents import Latest, ObjectRef, RunInfo, Version
 from zo_runtime.deltalog.fetch import in_order
+from zo_runtime.deltalog.lineage import Lineage, head_tip
 from zo_runtime.deltalog.names import LATEST, RUN, SEGMENTS, VERSIONS, version_key
+from zo_runtime.deltalog.round_chain import head_problems, round_problems
 from zo_runtime.errors import InvalidSpec, LogCorrupt
 from zo_runtime.storage.protocol import NotFound, ObjectStore
 
@@ -45,6 +47,16 @@ class History:
         """The metrics of all steps 1..head, in order."""
         published = [ref for version in self.versions for ref in version.metrics]
         return (*published, *self.latest.head.metrics)
+
+    @property
+    def lineage(self) -> Lineage:
+        """Which step continues from which."""
+        return Lineage.of(self.versions, self.latest.head)
+
+    @property
+    def tip(self) -> int:
+        """The step whose bank the head is."""
+        return head_tip(self.latest.head, self.published_step)
 
     @property
     def published_step(self) -> int:
@@ -98,6 +110,7 @@ def chain_problems(history: History) -> list[str]:
     problems = link_problems(links, latest.run)
     if latest.version_sha256 != (links[-1].sha256 if links else None):
         problems.append(f"{LATEST} does not fit the newest version: its hash of that one differs")
+    problems += head_problems(latest.head, history.versions)
     problems += _range_problems(LATEST, latest.head.segments, history.published_step, latest.head.step)
     problems += _range_problems(LATEST, latest.head.metrics, history.published_step, latest.head.step)
     return problems
@@ -105,7 +118,7 @@ def chain_problems(history: History) -> list[str]:
 
 def link_problems(links: Sequence[Link], run_sha256: str) -> list[str]:
     """The same for the first versions of a log, without the head."""
-    problems = []
+    problems = round_problems([link.version for link in links])
     previous, step = None, 0
     for number, link in enumerate(links, 1):
         version, key = link.version, version_key(number)

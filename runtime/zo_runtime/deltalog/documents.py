@@ -1,4 +1,7 @@
-"""The JSON objects of a log: run.json, versions/<n>.json and LATEST.json."""
+"""The JSON objects of a log: run.json, versions/<n>.json, data/<n>.json and LATEST.json.
+
+Fields of rounds are left out where they are absent: the objects of a run without rounds have none of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, Field, JsonValue
 
 from zo_runtime.deltalog.checked_json import CheckedDocument
+from zo_runtime.rounds.contract import Verdict, VersionReference
 from zo_runtime.zo.directions import Distribution
 from zo_runtime.zo.layout import BankLayout, TensorShape
 from zo_runtime.zo.method import Method
@@ -15,6 +19,15 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+Base = Annotated[Count | None, Field(exclude_if=_is_absent)]
+RoundNumber = Annotated[Positive | None, Field(exclude_if=_is_absent)]
+Reference = Annotated[Sha256 | None, Field(exclude_if=_is_absent)]
 
 
 class ModelIdentity(CheckedDocument):
@@ -105,8 +118,41 @@ class Evaluation(CheckedDocument):
     examples: Positive
 
 
+class DataEntry(CheckedDocument):
+    """Records of one object: the part `first`..`last` of those that it had when it was `size` bytes long."""
+
+    name: str
+    """URI of the object, or path of the file."""
+    etag: str
+    """The storage's own mark of the content; for a file its time of modification."""
+    size: Positive
+    sha256: Sha256
+    """Of the first `size` bytes."""
+    first: Positive
+    last: Positive
+    """The first and the last record that are used, counted from 1 as the object's format reads them."""
+    records: Positive
+    """Records of the whole object, those that cannot be used among them."""
+
+
+class DataList(CheckedDocument):
+    """data/<n>.json: what round n learns from and is judged by. Entries are ordered by name."""
+
+    round: Positive
+    first_step: Positive
+    """The round's first step."""
+    base: VersionReference | None
+    """The version that the round continues from; none where it starts from the base model."""
+    served: VersionReference | None
+    """The version that the gate compares with; none for the base model."""
+    train: tuple[DataEntry, ...]
+    """Records to learn from, and to evaluate on where `evaluation` is absent."""
+    evaluation: Annotated[tuple[DataEntry, ...] | None, Field(exclude_if=_is_absent)] = None
+    """Records of the separate source to evaluate on."""
+
+
 class Version(CheckedDocument):
-    """versions/<n>.json: a state of the bank that may be served. `first_step` > `last_step`: no new step."""
+    """versions/<n>.json: a state of the bank. `first_step` > `last_step`: no new step."""
 
     number: Positive
     run: Sha256
@@ -123,8 +169,16 @@ class Version(CheckedDocument):
     data_digest: str
     """Digest of the data that the cursors of these steps count in."""
     digest: Sha256
-    """Digest of the bank at `last_step`."""
+    """Digest of the bank after `last_step`, or at `base` if there is no new step."""
     created: AwareDatetime
+    base: Base = None
+    """The step whose bank `first_step` continues from. Default: the step before it."""
+    round: RoundNumber = None
+    """The round that made the version; none for a run without rounds."""
+    data_list: Reference = None
+    """SHA-256 of the round's data/<n>.json: what its steps learned from."""
+    verdict: Annotated[Verdict | None, Field(exclude_if=_is_absent)] = None
+    """What the gate said. Only the last version of a round that came to its end has one."""
 
 
 class Head(CheckedDocument):
@@ -132,10 +186,17 @@ class Head(CheckedDocument):
 
     step: Count
     digest: Sha256
-    """Digest of the bank at `step`."""
+    """Digest of the bank after `step`, or at `base` if no step was made on it yet."""
     data_digest: str
+    """Digest of the data that cursors count in; empty before the first round."""
     segments: tuple[ObjectRef, ...]
     metrics: tuple[ObjectRef, ...]
+    base: Base = None
+    """The step whose bank the first step that no version holds continues from. Default: the step before it."""
+    round: RoundNumber = None
+    """The round that is under way, or was the last one."""
+    data_list: Reference = None
+    """SHA-256 of the round's data/<n>.json."""
 
 
 class WriterInfo(CheckedDocument):

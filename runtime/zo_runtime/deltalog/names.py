@@ -11,7 +11,9 @@ SEGMENTS = "segments/"
 METRICS = "metrics/"
 VERSIONS = "versions/"
 QUARANTINE = "quarantine/"
+DATA_LISTS = "data/"
 
+_DATA_LIST = re.compile(r"data/[1-9]\d*\.json")
 _QUARANTINE = re.compile(r"quarantine/[0-9a-f]{64}\.jsonl")
 _RANGE = re.compile(r"(?:segments|metrics)/(\d{9,})-(\d{9,})\.parquet")
 
@@ -31,6 +33,11 @@ def version_key(number: int) -> str:
     return f"{VERSIONS}{number}.json"
 
 
+def data_list_key(number: int) -> str:
+    """Key of what a round learns from."""
+    return f"{DATA_LISTS}{number}.json"
+
+
 def quarantine_key(digest: str) -> str:
     """Key of the set-aside records whose bytes have that SHA-256."""
     return f"{QUARANTINE}{digest}.jsonl"
@@ -38,12 +45,19 @@ def quarantine_key(digest: str) -> str:
 
 def is_log_object(key: str) -> bool:
     """Whether the key is of the log proper: not the report, not set-aside records, nothing foreign."""
-    return key in (RUN, LATEST) or key.startswith(VERSIONS) or last_step_of(key) is not None
+    if key in (RUN, LATEST) or key.startswith(VERSIONS):
+        return True
+    return last_step_of(key) is not None or is_data_list(key)
 
 
 def is_own_object(key: str) -> bool:
     """Whether the product itself writes such a key: the log proper, the report, set-aside records."""
     return is_log_object(key) or key == REPORT or _QUARANTINE.fullmatch(key) is not None
+
+
+def is_data_list(key: str) -> bool:
+    """Whether a round's data list has such a key. Others may keep data of their own under one."""
+    return _DATA_LIST.fullmatch(key) is not None
 
 
 def last_step_of(key: str) -> int | None:

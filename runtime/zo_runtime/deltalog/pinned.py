@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from zo_runtime.deltalog.chain import Link, link_problems, load_link, load_run
 from zo_runtime.deltalog.documents import Version
 from zo_runtime.deltalog.fetch import in_order, must_exist
+from zo_runtime.deltalog.lineage import Lineage, on_path, tip
 from zo_runtime.deltalog.names import version_key
 from zo_runtime.deltalog.stream import stream_segments
 from zo_runtime.errors import InvalidSpec, LogCorrupt, LogMismatch
@@ -41,15 +42,23 @@ class PinnedVersion:
         """This version and all before it, oldest first."""
         return tuple(link.version for link in self.links)
 
+    @property
+    def lineage(self) -> Lineage:
+        """Which step continues from which, up to this version."""
+        return Lineage.of(self.versions)
+
     def require_step(self, step: int | None) -> int:
-        """The step, by default the last one. Raise `InvalidSpec` for one that the version does not have."""
+        """The step, by default the last one. Raise `InvalidSpec` for one that the version does not stand on."""
         version = self.links[-1].version
-        if step is not None and not 0 <= step <= version.last_step:
+        last = tip(version)
+        path = self.lineage.path(last)
+        if step is not None and not on_path(path, step):
+            # Rounds that the version does not continue from are no part of it.
+            spans = ", ".join(f"{0 if span is path[0] else span.first} to {span.last}" for span in path) or "0 to 0"
             raise InvalidSpec(
-                f"version {version.number} of {self.store.uri} has no step {step}; it has the steps "
-                f"0 to {version.last_step}"
+                f"version {version.number} of {self.store.uri} has no step {step}; it has the steps {spans}"
             )
-        return version.last_step if step is None else step
+        return last if step is None else step
 
     def updates(self, first: int, last: int) -> Iterator[Update]:
         """What replay needs of the steps `first`..`last`, each segment verified by its hash before it is read."""

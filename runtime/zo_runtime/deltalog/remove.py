@@ -1,7 +1,8 @@
 """Removing a whole log: every object that the product wrote, and nothing else below its URI.
 
 The run is taken from its writer first, so that nothing is written meanwhile, and LATEST.json, which says so, goes
-last. A removal that was cut short is finished by the next one: what belongs to a log is told by keys alone.
+last. A removal that was cut short is finished by the next one: what belongs to a log is told by keys, and for the
+keys under which users may keep data of their own, by the content.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zo_runtime.deltalog.clock import Clock, SystemClock
+from zo_runtime.deltalog.data_list import holds_data_list
 from zo_runtime.deltalog.documents import Latest, WriterInfo
 from zo_runtime.deltalog.fetch import in_order
 from zo_runtime.deltalog.heartbeat import Heartbeat
 from zo_runtime.deltalog.lease import Lease, acquire
-from zo_runtime.deltalog.names import LATEST, RUN, is_own_object
+from zo_runtime.deltalog.names import LATEST, RUN, is_data_list, is_own_object
 from zo_runtime.deltalog.owner import Identity, Process
 from zo_runtime.deltalog.writer import LEASE_SECONDS
 from zo_runtime.errors import LogCorrupt
@@ -49,7 +51,7 @@ def remove(
         StorageError: an object cannot be deleted; a repetition goes on there.
     """
     found = list(store.list())
-    mine = sorted((info for info in found if is_own_object(info.key)), key=_order)
+    mine = sorted((info for info in found if _is_mine(store, info.key)), key=_order)
     who, clock = who or Process.current(), clock or SystemClock()
     with _exclusively(store, mine, who, clock, lease_seconds) as lease:
 
@@ -66,6 +68,10 @@ def remove(
     store.delete(LATEST)
     on_progress(len(mine), len(mine))
     return Removal(len(mine), sum(info.size for info in mine), len(found) - len(mine))
+
+
+def _is_mine(store: ObjectStore, key: str) -> bool:
+    return is_own_object(key) and (not is_data_list(key) or holds_data_list(store, key))
 
 
 def _order(info: ObjectInfo) -> tuple[bool, str]:

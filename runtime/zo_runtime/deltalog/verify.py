@@ -1,9 +1,9 @@
 """`zo verify`: every object of a log against every other, and the bank by replay. Finds all problems, not the first.
 
 Checked: each JSON object's own checksum and canonical form; the chain of versions down to run.json; ranges without
-gap or overlap; each segment's and metrics object's size and hash; shape, step and direction numbers, finite values
-and exact coefficients of each row; the digests of versions and head against a real replay; the report's checksum.
-Objects that nothing names are noted, not held against the log: a crash may leave some.
+gap or overlap; the rounds' bases and data lists; each segment's and metrics object's size and hash; shape, step and
+direction numbers, finite values and exact coefficients of each row; the digests of versions and head against a real
+replay; the report's checksum. Objects that nothing names are noted, not held against the log: a crash may leave some.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from functools import partial
 from itertools import takewhile
 from typing import TypeVar
 
+from zo_runtime.deltalog.branches import Branches
 from zo_runtime.deltalog.chain import History, chain_problems, link_problems, load_latest, load_link, load_run
-from zo_runtime.deltalog.documents import Head, Latest, ObjectRef, RunInfo
+from zo_runtime.deltalog.data_list import load_data_list
+from zo_runtime.deltalog.documents import DataList, Head, Latest, ObjectRef, RunInfo
 from zo_runtime.deltalog.fetch import fetch, in_order, must_exist
-from zo_runtime.deltalog.names import LATEST, QUARANTINE, REPORT, RUN, version_key
+from zo_runtime.deltalog.lineage import continues_from, tip
+from zo_runtime.deltalog.names import LATEST, QUARANTINE, REPORT, RUN, data_list_key, version_key
 from zo_runtime.deltalog.parquet import Segment, decode_metrics, decode_segment
 from zo_runtime.deltalog.quarantine_file import get_quarantine
 from zo_runtime.deltalog.report_page import require_sound_report
@@ -74,6 +77,7 @@ class _Verification:
         self._store, self._on_progress, self._threads = store, on_progress, threads
         self._run_sha256: str | None = None
         self._head: Head | None = None
+        self._data_lists: set[str] = set()
 
     def run(self) -> None:
         """Check everything that can be reached."""
@@ -101,36 +105,57 @@ class _Verification:
         else:
             unbroken = [link for link in takewhile(lambda link: link is not None, links) if link is not None]
             self.report.problems += link_problems(unbroken, latest.run)
+        self._check_data_lists(readable)
         self._check_segments(run, readable)
         self.report.problems += [p for p in in_order(self._metrics_problem, readable.metrics) if p is not None]
         self._check_objects(readable)
 
     def _check_segments(self, run: RunInfo, history: History) -> None:
-        """Check every segment, and replay the bank as far as segments follow each other without a break."""
-        bank, steps = Bank(run.layout(), run.method()), history.latest.head.step
-        digests = [(v.last_step, version_key(v.number), v.digest) for v in history.versions]
-        digests.append((steps, LATEST, history.latest.head.digest))
+        """Check every segment, and replay the bank as far as each segment follows one that is sound."""
+        steps = history.latest.head.step
+        digests = [(tip(v), version_key(v.number), v.digest) for v in history.versions]
+        digests.append((history.tip, LATEST, history.latest.head.digest))
+        bases = {v.first_step: continues_from(v) for v in history.versions}
+        if history.latest.head.base is not None:
+            bases[history.published_step + 1] = history.latest.head.base
+        replay = Branches(Bank(run.layout(), run.method()), bases, self._threads)
         load = partial(self._load_segment, run.method_fields.directions)
-        self._compare(bank, digests)
+        self._compare(replay.bank, digests, history.tip)
         for ref, segment in zip(history.segments, in_order(load, history.segments), strict=True):
             if isinstance(segment, LogCorrupt):
                 self.report.problems.append(str(segment))
-            elif ref.first == bank.step + 1:
-                bank.apply(segment.updates(), self._threads)
-                self._compare(bank, digests)
+            elif replay.apply(ref.first, segment.updates()):
+                self._compare(replay.bank, digests, history.tip)
                 if self._on_progress is not None:
-                    self._on_progress(bank.step, steps)
-        if bank.step == steps:
-            self.report.digest = bank.digest()
-        else:
-            self.report.notes.append(f"the replay ends at step {bank.step}: no later digest could be compared")
+                    self._on_progress(replay.bank.step, steps)
+        if self.report.digest is None:
+            self.report.notes.append(f"the replay ends at step {replay.bank.step}: no later digest could be compared")
 
-    def _compare(self, bank: Bank, digests: list[tuple[int, str, str]]) -> None:
+    def _compare(self, bank: Bank, digests: list[tuple[int, str, str]], last: int) -> None:
+        if bank.step == last:
+            self.report.digest = bank.digest()
         for _, key, recorded in (d for d in digests if d[0] == bank.step):
             if (found := bank.digest()) != recorded:
                 self.report.problems.append(
                     f"{key} records the digest {recorded} at step {bank.step}, but replay gives {found}"
                 )
+
+    def _check_data_lists(self, history: History) -> None:
+        """Check what each round learned from, and that it is of the place where the round stands."""
+        firsts = {v.round: v.first_step for v in reversed(history.versions)}
+        lists = {v.round: v.data_list for v in history.versions}
+        head = history.latest.head
+        firsts.setdefault(head.round, head.step + 1)
+        lists.setdefault(head.round, head.data_list)
+        for number, expected in lists.items():
+            if number is not None and expected is not None:
+                data: DataList | None = self._attempt(partial(load_data_list, self._store, number, expected))
+                self._data_lists.add(data_list_key(number))
+                if data is not None and data.first_step != firsts[number]:
+                    self.report.problems.append(
+                        f"{data_list_key(number)} is of a round that begins with step {data.first_step}, and round "
+                        f"{number} begins with step {firsts[number]}"
+                    )
 
     def _load_segment(self, directions: int, ref: ObjectRef) -> Segment | LogCorrupt:
         try:
@@ -150,7 +175,7 @@ class _Verification:
     def _check_objects(self, history: History) -> None:
         """Count the objects, note those that nothing names, and check those that prove themselves."""
         named = {RUN, LATEST, REPORT, *(version_key(n) for n in range(1, self.report.versions + 1))}
-        named |= {ref.key for ref in (*history.segments, *history.metrics)}
+        named |= {ref.key for ref in (*history.segments, *history.metrics)} | self._data_lists
         for info in self._store.list():
             self.report.objects += 1
             self.report.bytes += info.size

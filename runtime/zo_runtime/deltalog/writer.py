@@ -16,16 +16,29 @@ from zo_runtime.deltalog.begin import ensure_run, first_head, require_same_data
 from zo_runtime.deltalog.chain import History, Link, load_history, require_nothing_written
 from zo_runtime.deltalog.checked_json import encode, sha256
 from zo_runtime.deltalog.clock import Clock, SystemClock
-from zo_runtime.deltalog.documents import Evaluation, Head, Latest, ObjectRef, RunInfo, Version, WriterInfo
+from zo_runtime.deltalog.data_list import put_data_list
+from zo_runtime.deltalog.documents import (
+    DataList,
+    Evaluation,
+    Head,
+    Latest,
+    ObjectRef,
+    RunInfo,
+    Version,
+    WriterInfo,
+)
 from zo_runtime.deltalog.fetch import must_exist
 from zo_runtime.deltalog.heartbeat import Heartbeat
 from zo_runtime.deltalog.inventory import Inventory
 from zo_runtime.deltalog.lease import Lease, acquire
+from zo_runtime.deltalog.lineage import follow
 from zo_runtime.deltalog.names import LATEST, metrics_key, segment_key, version_key
 from zo_runtime.deltalog.owner import Identity, Process
 from zo_runtime.deltalog.parquet import encode_metrics, encode_segment
+from zo_runtime.deltalog.round_start import new_head, require_same_round, unfinished
 from zo_runtime.deltalog.rows import StepRow, require_row
 from zo_runtime.deltalog.stream import stream_segments, stream_with_metrics
+from zo_runtime.rounds.contract import Verdict
 from zo_runtime.storage.protocol import ObjectStore
 from zo_runtime.zo.method import Update
 
@@ -45,15 +58,16 @@ class FlushInfo:
 class LogWriter:
     """Appends to one run's log. Use it as a context manager, or call `close`."""
 
-    def __init__(self, store: ObjectStore, run: RunInfo, data_digest: str, clock: Clock, lease: Lease,
+    def __init__(self, store: ObjectStore, run: RunInfo, data_digest: str | None, clock: Clock, lease: Lease,
                  heartbeat: Heartbeat):  # fmt: skip
         """Use `open`."""
         self.run = run
-        self._store, self._data_digest, self._clock = store, data_digest, clock
+        self._store, self._data_digest, self._clock = store, data_digest or "", clock
         self._lease, self._heartbeat = lease, heartbeat
         self._method = run.method()
         self._history = load_history(store, lease.latest)
-        require_same_data(self._history, data_digest, store.uri)
+        if data_digest is not None:
+            require_same_data(self._history, data_digest, store.uri)
         self._inventory = Inventory.of(store, lease, self._history)
         self._step = self._head.step
         self._rows = self._read_incomplete()
@@ -64,7 +78,7 @@ class LogWriter:
         store: ObjectStore,
         run: RunInfo,
         *,
-        data_digest: str,
+        data_digest: str | None,
         who: Identity | None = None,
         clock: Clock | None = None,
         lease_seconds: float = LEASE_SECONDS,
@@ -72,6 +86,7 @@ class LogWriter:
         """Begin a run's log, or take it up after its last durable step.
 
         `data_digest` names the data in which cursors count from here on; it may change only where a version ends.
+        None leaves that to `begin_round`, which must come before the first step then.
         Raise `LogOwned` while another writer lives, `LogMismatch` when the log is of another run or its last steps
         are of other data, `LogCorrupt`, `StorageError`.
         """
@@ -80,7 +95,7 @@ class LogWriter:
 
         def first(writer: WriterInfo) -> Latest:
             require_nothing_written(store, LATEST)
-            return first_head(run, run_sha256, data_digest, writer)
+            return first_head(run, run_sha256, data_digest or "", writer)
 
         lease = acquire(store, first, Process.current() if who is None else who, clock, lease_seconds)
         with ExitStack() as undo:
@@ -110,6 +125,11 @@ class LogWriter:
         return self._head
 
     @property
+    def history(self) -> History:
+        """The durable state of the log."""
+        return self._history
+
+    @property
     def versions(self) -> tuple[Version, ...]:
         """Every published version, oldest first."""
         return self._history.versions
@@ -124,12 +144,34 @@ class LogWriter:
         """Size of the log in bytes, without the report and the records set aside."""
         return self._inventory.total_bytes
 
-    def updates(self) -> Iterator[Update]:
-        """Every durable step in order: what a resumed run replays."""
-        refs, last = self._history.segments, self._head.step
-        with must_exist():
-            for segment in stream_segments(self._store, refs, self._method.directions, 1, last):
-                yield from segment.updates()
+    def updates(self, step: int | None = None) -> Iterator[Update]:
+        """What makes the bank after `step`; by default that of the head, which a resumed run goes on with."""
+        path = self._history.lineage.path(self._history.tip if step is None else step)
+        return follow(path, self._read_updates)
+
+    def begin_round(self, data: DataList, data_digest: str, cursor: int = 0) -> None:
+        """Begin the round that `data` describes, or go on with it. `data_digest` names the examples that it makes.
+
+        Steps of an earlier round that no version holds become a version without evaluation and verdict; `cursor`
+        counts the examples that they and the steps before them in their round consumed. Raise `LogMismatch` if the
+        round is over, if it was begun with other data, or if the log has no such version as its base or served one.
+        """
+        self._lease.renew()
+        history, encoded = self._history, encode(data)
+        if history.latest.head.round == data.round:
+            require_same_round(history.latest.head, data, sha256(encoded), data_digest, self._store.uri)
+            self._data_digest = data_digest
+            return
+        head = new_head(history, self.run, data, sha256(encoded), data_digest, self._store.uri)
+        put_data_list(self._inventory, self._store, data.round, encoded)
+        links = history.links
+        closing = unfinished(history, cursor, self._clock.now())
+        if closing is not None:
+            content = encode(closing)
+            self._inventory.put(version_key(closing.number), content)
+            links = (*links, Link(closing, sha256(content), len(content)))
+        self._data_digest = data_digest
+        self._commit(head, links, [])
 
     def append(self, row: StepRow) -> None:
         """Add the next step, in memory. Raise `LogOwned` once another writer took the run."""
@@ -149,11 +191,14 @@ class LogWriter:
             self._commit(self._make_head(digest, segments, metrics), self._history.links, incomplete)
         return FlushInfo(self._head.step, self._inventory.written - before, self.total_bytes)
 
-    def publish(self, evaluation: Evaluation | None, cursor: int, digest: str) -> Version:
-        """Flush and make a version of the state after the last step. `cursor` counts the examples consumed."""
+    def publish(
+        self, evaluation: Evaluation | None, cursor: int, digest: str, verdict: Verdict | None = None
+    ) -> Version:
+        """Flush and make a version of the state after the last step. `cursor` counts the examples consumed. A version
+        with a verdict is the last one of its round."""
         self._lease.renew()
         segments, metrics = self._write_rows()
-        links = self._history.links
+        links, head = self._history.links, self._head
         version = Version(
             number=len(links) + 1,
             run=self._history.latest.run,
@@ -167,10 +212,16 @@ class LogWriter:
             data_digest=self._data_digest,
             digest=digest,
             created=self._clock.now(),
+            base=head.base,
+            round=head.round,
+            data_list=head.data_list,
+            verdict=verdict,
         )
         data = encode(version)
         self._inventory.put(version_key(version.number), data)
-        self._commit(self._make_head(digest, (), ()), (*links, Link(version, sha256(data), len(data))), [])
+        base = head.base if self._step == self._history.published_step else None  # else new steps stand on it
+        after = self._make_head(digest, (), ()).model_copy(update={"base": base})
+        self._commit(after, (*links, Link(version, sha256(data), len(data))), [])
         return version
 
     def close(self) -> None:
@@ -183,7 +234,8 @@ class LogWriter:
         return self._history.latest.head
 
     def _make_head(self, digest: str, segments: tuple[ObjectRef, ...], metrics: tuple[ObjectRef, ...]) -> Head:
-        return Head(step=self._step, digest=digest, data_digest=self._data_digest, segments=segments, metrics=metrics)
+        changes = {"step": self._step, "digest": digest, "segments": segments, "metrics": metrics}
+        return self._head.model_copy(update={**changes, "data_digest": self._data_digest})
 
     def _commit(self, head: Head, links: tuple[Link, ...], incomplete: list[StepRow]) -> None:
         """Move the head; only after the swap may this object change."""
@@ -215,6 +267,11 @@ class LogWriter:
         data = encode(rows)
         self._inventory.put(key, data)
         return ObjectRef(key=key, first=first, last=last, size=len(data), sha256=sha256(data))
+
+    def _read_updates(self, first: int, last: int) -> Iterator[Update]:
+        with must_exist():
+            for segment in stream_segments(self._store, self._history.segments, self._method.directions, first, last):
+                yield from segment.updates()
 
     def _read_incomplete(self) -> list[StepRow]:
         """The steps of the last segment, if it may still grow."""

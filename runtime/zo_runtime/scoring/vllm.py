@@ -75,7 +75,7 @@ class VllmScorer:
     def apply(self, updates: Sequence[Update]) -> None:
         """`Scorer.apply`."""
         if updates:
-            wire = [(u.step, u.learning_rate, list(u.coefficients)) for u in updates]
+            wire = [(u.step, u.learning_rate, list(u.coefficients), u.after) for u in updates]
             self._llm.collective_rpc("zo_apply", args=(wire,))
 
     def score(self, examples: Sequence[Example], step: int) -> Losses:

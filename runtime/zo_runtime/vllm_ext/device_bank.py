@@ -82,7 +82,7 @@ class DeviceBank:
         """Apply the next updates: the arithmetic of `zo.bank.apply_update`."""
         method = self._method
         for update in updates:
-            if update.step != self._step + 1:
+            if update.previous != self._step:
                 raise ValueError(f"expected the update of step {self._step + 1}, got step {update.step}")
             k = subspace_of(update.step, method.interval, self._layout.subspaces)
             values = self._values[k]

@@ -44,9 +44,11 @@ class ZOWorkerExtension:
         self._zo = _Slots(manager._adapter_manager, bank_layout, Method(**method), slots)
         return {"lora": type(self._zo.wrapper).__name__, "layers": len(self._zo.targets)}
 
-    def zo_apply(self, updates: list[tuple[int, float, list[float]]]) -> None:
-        """Apply updates (step, learning rate, coefficients) to this worker's bank and its slots."""
-        self._zo.apply([Update(step, rate, tuple(coefficients)) for step, rate, coefficients in updates])
+    def zo_apply(self, updates: list[tuple[int, float, list[float], int | None]]) -> None:
+        """Apply updates (step, learning rate, coefficients, step before) to this worker's bank and its slots."""
+        self._zo.apply(
+            [Update(step, rate, tuple(coefficients), after) for step, rate, coefficients, after in updates]
+        )
 
     def zo_probe(self, step: int) -> None:
         """Put +eps*U_j into slot 2j and -eps*U_j into slot 2j+1, for every direction j of the step."""

@@ -2,7 +2,7 @@
 
 A message is a header [operation, a, b] from the leader, then what the operation says:
 
-    UPDATES  a rows of b numbers   the rows: step, learning rate, coefficients
+    UPDATES  a rows of b numbers   the rows: step, step before, learning rate, coefficients
     SCORE    step a                all gather the losses of their items
     JUDGE                          all gather losses and verdicts of their held-out examples
     DIGEST                         all gather the digests of their banks
@@ -47,13 +47,17 @@ def listen(group: Group) -> tuple[Operation, int, int]:
 
 def to_rows(updates: Sequence[Update], directions: int) -> Floats:
     """Updates as numbers; every step number and float32 is exact in float64."""
-    rows = [(u.step, u.learning_rate, *u.coefficients) for u in updates]
-    return np.array(rows, np.float64).reshape(len(rows), 2 + directions)
+    rows = [(u.step, u.previous, u.learning_rate, *u.coefficients) for u in updates]
+    return np.array(rows, np.float64).reshape(len(rows), 3 + directions)
 
 
 def to_updates(rows: Floats) -> list[Update]:
     """The inverse of `to_rows`."""
-    return [Update(int(row[0]), float(row[1]), tuple(row[2:].tolist())) for row in rows]
+    return [_update(int(row[0]), int(row[1]), float(row[2]), tuple(row[3:].tolist())) for row in rows]
+
+
+def _update(step: int, previous: int, learning_rate: float, coefficients: tuple[float, ...]) -> Update:
+    return Update(step, learning_rate, coefficients, None if previous == step - 1 else previous)
 
 
 def score_together(group: Group, scorer: PartialScorer, items: Sequence[Item], step: int) -> Part:

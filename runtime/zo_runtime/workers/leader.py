@@ -44,7 +44,7 @@ class SharedScorer:
         self._local, self._directions, self._fingerprint = local, directions, fingerprint
         self._meet, self._notify = meet, notify
         self._group: Group | None = None
-        self._history: list[Floats] = []  # the rows of every update since step 1, for those who come late
+        self._history: list[Floats] = []  # the rows of every update so far, for those who come late
         self._step = 0
 
     def apply(self, updates: Sequence[Update]) -> None:
@@ -120,8 +120,8 @@ class SharedScorer:
         try:
             require_one_input(group, self._fingerprint)
             found = [int(step[0]) for step in group.gather(np.array([self._step], np.float64))]
-            rows = np.concatenate(self._history) if self._history else np.zeros((0, 2 + self._directions))
-            missing = rows[common_step(found) :]
+            rows = np.concatenate(self._history) if self._history else np.zeros((0, 3 + self._directions))
+            missing = rows[rows[:, 0] > common_step(found)]
             _send_updates(group, missing)
             require_one_bank(group, self._local.digest())
         except BaseException:

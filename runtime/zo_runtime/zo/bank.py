@@ -1,7 +1,7 @@
 """The adapter bank: the trainable state, and the one function that changes it.
 
-A `Bank` after the updates 1..t is a pure function of the layout, the method and the updates' scalars. Every
-replica (trainer, vLLM worker, `zo replay`, serving pod) computes the same bits, and `digest` proves it.
+A `Bank` after some updates is a pure function of the layout, the method and the updates' scalars. Every replica
+(trainer, vLLM worker, `zo replay`, serving pod) computes the same bits, and `digest` proves it.
 """
 
 from __future__ import annotations
@@ -66,11 +66,20 @@ class Bank:
         return out
 
     def apply(self, updates: Iterable[Update], threads: int = 1) -> None:
-        """Apply updates in order of their steps; the next must be `step + 1`. Any number of threads, same bits:
-        threads share out layers, never the order of additions."""
+        """Apply updates in order of their steps; each must continue from the one before it. Any number of threads,
+        same bits: threads share out layers, never the order of additions."""
         for run in _runs(updates, self.step, self.method.interval, self.method.directions):
             self._apply_run(run, threads)
             self.step = run[-1].step
+
+    def copy(self) -> Bank:
+        """Another bank in the same state."""
+        twin = Bank(self.layout, self.method)
+        twin.step = self.step
+        twin.values[:] = self.values
+        if self.momentum is not None and twin.momentum is not None:
+            twin.momentum[:] = self.momentum
+        return twin
 
     def digest(self) -> str:
         """SHA-256 of the step, the shapes and the values, momentum included, in a fixed order."""
@@ -116,18 +125,18 @@ def apply_update(values: Floats, momentum: Floats | None, tensor: int, update: U
 
 
 def _runs(updates: Iterable[Update], step: int, interval: int, directions: int) -> Iterable[list[Update]]:
-    """Group consecutive updates that share a subspace, checking that no step is missing or repeated."""
+    """Group successive updates that share a subspace, checking that no step is missing or repeated."""
     run: list[Update] = []
     for update in updates:
-        step += 1
-        if update.step != step:
-            raise ValueError(f"expected the update of step {step}, got step {update.step}")
+        if update.previous != step:
+            raise ValueError(f"expected the update of step {step + 1}, got step {update.step}")
         if len(update.coefficients) != directions:
-            raise ValueError(f"step {step} has {len(update.coefficients)} coefficients, not {directions}")
-        if run and (step - 1) % interval == 0:
+            raise ValueError(f"step {update.step} has {len(update.coefficients)} coefficients, not {directions}")
+        if run and (update.step - 1) // interval != (step - 1) // interval:
             yield run
             run = []
         run.append(update)
+        step = update.step
     if run:
         yield run
 

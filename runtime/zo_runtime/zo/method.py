@@ -27,3 +27,11 @@ class Update:
     step: int
     learning_rate: float
     coefficients: tuple[float, ...]
+    after: int | None = None
+    """The step whose bank this one changes. Default: the step before. A round that leaves the one before it aside
+    continues from an earlier step."""
+
+    @property
+    def previous(self) -> int:
+        """The step whose bank this one changes; 0 for the first of all."""
+        return self.step - 1 if self.after is None else self.after
