@@ -90,7 +90,7 @@ def _comment(lines: list[str], line: int) -> tuple[str, str]:
 
 def _describe(node: yaml.Node) -> tuple[str, str]:
     value = yaml.safe_load(yaml.serialize(node))
-    kinds = {bool: "bool", int: "int", str: "string", list: "list", dict: "object"}
+    kinds = {bool: "bool", int: "int", float: "float", str: "string", list: "list", dict: "object"}
     return kinds[type(value)], f"`{json.dumps(value)}`"
 
 

@@ -48,7 +48,7 @@ def identities(objects: list[Object]) -> list[tuple[str, str, str]]:
 
 def test_the_pairwise_variants_meet_every_pair_of_switches():
     rows = pairwise()
-    assert len(rows) == 12
+    assert len(rows) == 20
     for first in range(len(SWITCHES)):
         for second in range(first):
             for a in SWITCHES[first]:

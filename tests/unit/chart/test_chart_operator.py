@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from fixtures.chart import EVERYTHING, VARIANTS, only, render
+from fixtures.chart import EVERYTHING, VARIANTS, merged, of_kind, only, refusal, render
 from zo_operator import names, web
 from zo_operator.__main__ import main
 from zo_operator.settings import Settings
@@ -61,6 +61,28 @@ def test_probes_ask_routes_that_the_operator_serves():
 def test_run_pods_are_selected_by_the_labels_that_the_operator_gives():
     objects = render(EVERYTHING)
     wanted = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_COMPONENT: names.COMPONENT_RUNTIME}
-    assert only(objects, "PodMonitor")["spec"]["selector"]["matchLabels"] == wanted
+    selectors = {
+        item["metadata"]["name"].rpartition("-")[2]: item["spec"]["selector"]["matchLabels"]
+        for item in of_kind(objects, "PodMonitor")
+    }
+    assert selectors == {"runs": wanted, "serving": {"app": "vllm"}}
     peers = [rule["to"][0] for rule in only(objects, "NetworkPolicy")["spec"]["egress"] if "to" in rule]
     assert [peer["podSelector"]["matchLabels"] for peer in peers if "podSelector" in peer] == [wanted]
+
+
+def test_series_of_resources_keep_their_own_namespace():
+    assert only(render(EVERYTHING), "ServiceMonitor")["spec"]["endpoints"][0]["honorLabels"] is True
+
+
+def test_serving_pods_are_scraped_on_vllms_port_where_the_operator_watches():
+    values = {"metrics": {"servingPodMonitor": {"enabled": True, "matchLabels": {"app": "vllm"}}}}
+    (everywhere,) = of_kind(render(values), "PodMonitor")
+    assert everywhere["spec"]["namespaceSelector"] == {"any": True}
+    assert everywhere["spec"]["podMetricsEndpoints"][0]["port"] == "http"
+    namespaces = {"rbac": {"scope": "namespace", "namespaces": ["team-b"]}}
+    (some,) = of_kind(render(merged(values, namespaces)), "PodMonitor")
+    assert some["spec"]["namespaceSelector"] == {"matchNames": ["team-b"]}
+
+
+def test_a_monitor_that_would_scrape_every_pod_is_refused():
+    assert "servingPodMonitor.matchLabels is empty" in refusal({"metrics": {"servingPodMonitor": {"enabled": True}}})
