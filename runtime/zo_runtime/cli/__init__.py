@@ -19,6 +19,7 @@ TERMINATION_LOG = "ZO_TERMINATION_LOG"
 COMMANDS = {
     "run": "zo_runtime.cli.run:run",
     "explain": "zo_runtime.cli.explain:explain",
+    "plan": "zo_runtime.cli.plan:plan",
     "verify": "zo_runtime.cli.log_commands:verify",
     "replay": "zo_runtime.cli.log_commands:replay",
     "inspect": "zo_runtime.cli.log_commands:inspect",

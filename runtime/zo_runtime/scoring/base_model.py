@@ -32,15 +32,21 @@ class VllmModel:
 
         model = self._spec.model
         try:
-            return transformers.AutoTokenizer.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
                 model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
             )
         except (OSError, ValueError, KeyError) as error:
-            text = " ".join(str(error).split())[:300]
-            raise UnsupportedModel(
-                f"spec.model.name: {model.name}: no tokenizer there ({text}): give a Hugging Face id or a folder "
-                f"with a tokenizer beside the weights"
-            ) from error
+            raise self._without_tokenizer(" ".join(str(error).split())[:300]) from error
+        # Where its files are missing, Transformers makes some kinds of tokenizers up, with special tokens alone.
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise self._without_tokenizer("no file with a vocabulary")
+        return tokenizer
+
+    def _without_tokenizer(self, why: str) -> UnsupportedModel:
+        return UnsupportedModel(
+            f"spec.model.name: {self._spec.model.name}: no tokenizer there ({why}): give a Hugging Face id or a folder "
+            f"with a tokenizer beside the weights"
+        )
 
     def tokenizer(self) -> Any:
         """The model's Hugging Face tokenizer."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from zo_runtime.config.model import Model
 from zo_runtime.errors import UnsupportedModel
 from zo_runtime.zo.layout import TensorShape, select_targets
 
 
-def linear_shapes(model: Model) -> tuple[TensorShape, ...]:
-    """Every linear layer of the model, in its own order, built on the meta device (no memory, no weights)."""
+def skeleton(model: Model) -> Any:
+    """The model on the meta device, with its configuration as `.config`: every shape, no memory, no weights."""
     import torch  # noqa: PLC0415 - engine room only: nothing else may pay for this import
     import transformers  # noqa: PLC0415
 
@@ -21,29 +22,42 @@ def linear_shapes(model: Model) -> tuple[TensorShape, ...]:
             model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
         )
         with torch.device("meta"):
-            skeleton = transformers.AutoModelForCausalLM.from_config(
-                config, trust_remote_code=model.trust_remote_code
-            )
+            return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=model.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise UnsupportedModel(
             f"spec.model.name: {model.name}: cannot read a causal language model's configuration there "
             f"({_first_line(error)}): give a Hugging Face id or a folder with config.json"
         ) from error
+
+
+def linear_shapes(model: Model) -> tuple[TensorShape, ...]:
+    """Every linear layer of the model, in its own order."""
+    return shapes_of(skeleton(model))
+
+
+def shapes_of(module: Any) -> tuple[TensorShape, ...]:
+    """Every linear layer of a model, in its own order."""
+    import torch  # noqa: PLC0415
+
     return tuple(
-        TensorShape(name, module.out_features, module.in_features)
-        for name, module in skeleton.named_modules()
-        if isinstance(module, torch.nn.Linear)
+        TensorShape(name, part.out_features, part.in_features)
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear)
     )
 
 
 def adapted_shapes(model: Model, target_modules: list[str]) -> tuple[TensorShape, ...]:
     """The linear layers that `spec.optimizer.targetModules` selects."""
-    shapes = linear_shapes(model)
+    return require_targets(linear_shapes(model), target_modules, model.name)
+
+
+def require_targets(shapes: Sequence[TensorShape], target_modules: list[str], name: str) -> tuple[TensorShape, ...]:
+    """The selected ones of a model's linear layers. Raise `UnsupportedModel` where there is none."""
     chosen = select_targets(shapes, target_modules)
     if not chosen:
         names = ", ".join(sorted({s.name.rsplit(".", 1)[-1] for s in shapes})) or "none"
         raise UnsupportedModel(
-            f"spec.optimizer.targetModules: none of {', '.join(target_modules)} is a linear layer of {model.name}; "
+            f"spec.optimizer.targetModules: none of {', '.join(target_modules)} is a linear layer of {name}; "
             f"its linear layers are: {names}"
         )
     return chosen

@@ -21,5 +21,10 @@ def engine_options(spec: RunSpec) -> EngineOptions:
     on_gpu = torch.cuda.is_available()
     return EngineOptions(
         tensor_parallel_size=int(os.environ.get(TENSOR_PARALLEL_SIZE, "1")),
-        kv_cache_bytes=None if on_gpu else max(CPU_KV_CACHE_BYTES, spec.model.max_length * 2**18),
+        kv_cache_bytes=None if on_gpu else cpu_kv_cache_bytes(spec.model.max_length),
     )
+
+
+def cpu_kv_cache_bytes(max_length: int) -> int:
+    """Room for one batch, and for one sequence of `max_length` tokens at least."""
+    return max(CPU_KV_CACHE_BYTES, max_length * 2**18)
