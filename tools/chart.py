@@ -1,6 +1,6 @@
-"""What the chart repeats from elsewhere: the copies of the CRDs and the values table of its README.
+"""What the chart has from elsewhere: copies of the CRDs, the Grafana dashboards, and the values table of its README.
 
-`python -m tools.chart` writes both, `python -m tools.chart --check` names what is out of date and exits with 1.
+`python -m tools.chart` writes them, `python -m tools.chart --check` names what is out of date and exits with 1.
 The comments in `values.yaml` are in helm-docs style: `# -- text` above a key describes it, further comment lines
 continue it, and `# @default -- text` replaces the shown default.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from tools import dashboards
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "zofinetune"
@@ -33,6 +34,7 @@ class Value:
 def outputs(chart: Path = CHART, crds: Path = ROOT / "crds") -> dict[Path, str]:
     """The text that each generated file must have."""
     files = {chart / "files" / "crds" / path.name: path.read_text() for path in sorted(crds.glob("*.yaml"))}
+    files |= {chart / "files" / "dashboards" / name: text for name, text in dashboards.outputs().items()}
     readme = chart / "README.md"
     files[readme] = with_table(readme.read_text(), values((chart / "values.yaml").read_text()))
     return files
@@ -102,7 +104,8 @@ def main(arguments: list[str]) -> int:
     """Write or check; the exit status is 1 when `--check` finds something out of date."""
     files = outputs()
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
-    orphans = [path for path in (CHART / "files" / "crds").glob("*") if path not in files]
+    generated = ((CHART / "files" / name).glob("*") for name in ("crds", "dashboards"))
+    orphans = [path for paths in generated for path in paths if path not in files]
     if arguments == ["--check"]:
         for path in stale + orphans:
             print(f"{path.relative_to(ROOT)} is out of date: run python -m tools.chart")
