@@ -12,6 +12,7 @@ from kubernetes.aio.client import Configuration
 
 from zo_operator.cluster.client import Client
 from zo_operator.cluster.progress import HttpProgressReader, ProgressReader
+from zo_operator.cluster.prometheus import HttpPrometheus
 from zo_operator.cluster.replicas import HttpReplicaReader
 from zo_operator.cluster.session import kopf_session
 from zo_operator.controller import Controller
@@ -39,10 +40,12 @@ class Application:
         self.client = Client(login, settings, self.metrics.observe_request)
         self._own_reader = None if reader is not None else HttpProgressReader(settings.poll_timeout)
         self._replicas = HttpReplicaReader(settings.poll_timeout)
+        self._prometheus = HttpPrometheus(settings.query_timeout)
         self.controller = Controller(
             self.client,
             reader or self._own_reader or HttpProgressReader(0),
             self._replicas,
+            self._prometheus,
             settings,
             self.metrics,
             self._give_up,
@@ -82,6 +85,7 @@ class Application:
             if self._own_reader is not None:
                 parts.push_async_callback(self._own_reader.close)
             parts.push_async_callback(self._replicas.close)
+            parts.push_async_callback(self._prometheus.close)
             parts.push_async_callback(self.client.__aexit__)
             parts.push_async_callback(self.controller.stop)
 

@@ -52,11 +52,14 @@ ROLLING_OUT = "RollingOut"
 CANARY = "Canary"
 CANARY_FAILED = "CanaryFailed"
 CANARY_MISSING = "CanaryMissing"
+CHECK_FAILED = "CheckFailed"
+CHECK_INCONCLUSIVE = "CheckInconclusive"
+AWAITING_APPROVAL = "AwaitingApproval"
 NO_VERSION = "NoVersion"
 NO_REPLICAS = "NoReplicas"
 NOT_OBSERVED = "NotObserved"
 # Those that are no trouble.
-ORDINARY = frozenset({ALL_REPLICAS, ROLLING_OUT, CANARY, NO_VERSION, NO_REPLICAS, NOT_OBSERVED})
+ORDINARY = frozenset({ALL_REPLICAS, ROLLING_OUT, CANARY, AWAITING_APPROVAL, NO_VERSION, NO_REPLICAS, NOT_OBSERVED})
 
 State = Literal["True", "False", "Unknown"]
 Said = tuple[State, str, str]

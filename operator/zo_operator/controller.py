@@ -7,12 +7,14 @@ import logging
 import time
 from collections.abc import Callable
 
+from zo_operator.cluster.asker import Asker
 from zo_operator.cluster.client import Client
 from zo_operator.cluster.executor import Executor
 from zo_operator.cluster.kinds import RESOURCE, WATCHED, KindInfo
 from zo_operator.cluster.lease import LeaseLock
 from zo_operator.cluster.poller import Poller
 from zo_operator.cluster.progress import ProgressReader
+from zo_operator.cluster.prometheus import MetricsSource
 from zo_operator.cluster.replicas import ReplicaReader
 from zo_operator.cluster.store import Store
 from zo_operator.cluster.surveyor import Surveyor
@@ -37,6 +39,7 @@ class Controller:
         client: Client,
         reader: ProgressReader,
         replicas: ReplicaReader,
+        source: MetricsSource,
         settings: Settings,
         metrics: Metrics,
         give_up: Callable[[], None],
@@ -47,8 +50,9 @@ class Controller:
         self.store = Store(self._touched)
         self._poller = Poller(reader, settings.poll_seconds, self._touched)
         self._surveyor = Surveyor(client, replicas, settings.poll_seconds, self._touched)
+        self._asker = Asker(client, source, self._touched)
         executor = Executor(client, self.store)
-        self._reconciler = Reconciler(self.store, executor, self._poller, self._surveyor, settings)
+        self._reconciler = Reconciler(self.store, executor, self._poller, self._surveyor, self._asker, settings)
         self._lease = LeaseLock(client, settings) if settings.lease_name else None
         self._tasks: list[asyncio.Task[None]] = []
         self._relist = asyncio.Event()
@@ -85,6 +89,7 @@ class Controller:
             await asyncio.sleep(0.02)
         self._poller.close()
         self._surveyor.close()
+        self._asker.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -39,9 +39,14 @@ LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 COMPONENT_RUNTIME = "runtime"
 COMPONENT_CLEANUP = "cleanup"
 COMPONENT_SERVING = "serving"
+COMPONENT_CHECK = "check"
 
 # A new value starts a new round of an unchanged spec; the log goes on where it ends.
 ANNOTATION_RESTART = f"{GROUP}/restart"
+# The number of a version that may reach all replicas.
+ANNOTATION_APPROVE = f"{GROUP}/approve"
+# The number of a version to go back to. Each value acts once.
+ANNOTATION_ROLLBACK = f"{GROUP}/rollback-to"
 # On a cleanup record: the resource whose log it removes.
 ANNOTATION_RESOURCE = f"{GROUP}/resource"
 
@@ -94,6 +99,16 @@ def serving(name: str) -> str:
 def job(name: str, number: int, content: str) -> str:
     """Name of a round's Job and of its ConfigMap; `content` is what must not change under that name."""
     return f"{base(name)}-{number}-{digest(content, 6)}"
+
+
+def check_prefix(name: str) -> str:
+    """What the names of all Jobs that score a replica start with."""
+    return f"{base(name)}-check-"
+
+
+def check(name: str, content: str) -> str:
+    """Name of a Job that scores a replica, and of its ConfigMap. A Job's pod gets six characters more."""
+    return f"{check_prefix(name)}{digest(content, 6)}"
 
 
 def uid_selector(uid: str) -> dict[str, str]:

@@ -25,6 +25,8 @@ class Settings:
     """Time between two questions for a run's progress, and so between two status writes of a run."""
     poll_timeout: float = 3.0
     """Longest wait for a run's answer."""
+    query_timeout: float = 10.0
+    """Longest wait for Prometheus's answer to one query of `spec.serving.rollout.checks`."""
     resync_seconds: float = 600.0
     """Time after which everything is listed and looked at again, whatever the watches said."""
     backoff_seconds: float = 1.0

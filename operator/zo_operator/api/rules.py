@@ -166,4 +166,26 @@ RULES: tuple[Rule, ...] = (
         message="spec.runtime.cacheVolume.sizeLimit is for an emptyDir: leave it out with persistentVolumeClaim",
         field="sizeLimit",
     ),
+    Rule(
+        at="serving.rollout",
+        rule="!has(self.checks) || self.checks.all(c, has(c.prometheus) != has(c.heldOut))",
+        message="spec.serving.rollout.checks: each takes exactly one of `prometheus` and `heldOut`",
+        field="checks",
+    ),
+    Rule(
+        at="serving.rollout",
+        rule="!has(self.checks) || self.checks.all(c, self.checks.exists_one(d, d.name == c.name))",
+        message="spec.serving.rollout.checks: two have the same name: give each one of its own",
+        field="checks",
+    ),
+    Rule(
+        at="",
+        rule=(
+            "!has(self.objective.completion) || !has(self.serving) || !has(self.serving.rollout) || "
+            "!has(self.serving.rollout.checks) || "
+            "self.serving.rollout.checks.all(c, !has(c.heldOut) || has(c.heldOut.maxLossIncrease))"
+        ),
+        message="spec.serving.rollout.checks: with objective.completion, heldOut needs maxLossIncrease: give it",
+        field="serving.rollout.checks",
+    ),
 )

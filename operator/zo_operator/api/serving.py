@@ -1,13 +1,16 @@
 """`spec.serving`: the replicas that serve the adapter, and how a version reaches them."""
 
+# ruff: noqa: RUF012 -- pydantic copies defaults
+
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from zo_operator.api.checks import Checks
 from zo_operator.api.types import INT_OR_STRING, LabelValue, ResourceName
-from zo_runtime.config.base import NonNegativeInt, SpecModel
+from zo_runtime.config.base import NonNegativeInt, PositiveInt, SpecModel
 from zo_runtime.serving.contract import ModelName, Target
 
 _PERCENT = r"^(100|[1-9]?[0-9])%$"
@@ -36,6 +39,22 @@ class Rollout(SpecModel):
     """Replicas that switch first: a number, or a share such as `10%`. 0 switches all at once. Default: 1."""
     bake_seconds: NonNegativeInt = 60
     """Seconds that the first replicas serve the new version before the others get it. Default: 60."""
+    progress_deadline_seconds: PositiveInt = 600
+    """Seconds that a first replica may fail to load the version, or that all of them may be gone while others answer;
+    then the version is rolled back. Default: 600."""
+    approval: Literal["Automatic", "Manual"] = "Automatic"
+    """`Manual` keeps every version from the other replicas until it is approved, by `approvedVersion` or by the
+    annotation `zofinetune.io/approve`. Default: Automatic."""
+    approved_version: PositiveInt | None = None
+    """Number of the version that is approved. Default: none."""
+    checks: Checks = []
+    """What the first replicas have to pass; a version that does not is rolled back. Default: none."""
+
+    @model_validator(mode="after")
+    def _somebody_to_check(self) -> Self:
+        if self.checks and self.canary_replicas in (0, "0%"):
+            raise ValueError("checks need replicas that go first: raise canaryReplicas, or leave checks out")
+        return self
 
 
 class Serving(SpecModel):

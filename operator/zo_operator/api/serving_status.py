@@ -10,7 +10,7 @@ from pydantic import Field
 
 from zo_operator.api.status_model import StatusModel, Time
 
-FAILED_LIMIT, PODS_LIMIT, MESSAGE_LIMIT = 20, 100, 512
+FAILED_LIMIT, PODS_LIMIT, WITHDRAWN_LIMIT, MESSAGE_LIMIT = 20, 100, 20, 512
 Stage = Literal["Canary", "All"]
 
 
@@ -40,6 +40,53 @@ class ReplicaStatus(StatusModel):
     """Digest of the adapter bank, as `zo inspect` tells it."""
 
 
+class CheckStatus(StatusModel):
+    """What one of `spec.serving.rollout.checks` has found of the version."""
+
+    name: str
+    """Name of the check."""
+    definition: str
+    """Identifies what is asked: another one begins anew."""
+    state: Literal["Waiting", "Passed", "Failing", "Inconclusive", "Failed"] = "Waiting"
+    """`Failing` may still pass, `Inconclusive` has no clear answer yet; `Failed` rolls the version back."""
+    asked: int = 0
+    """How often it was asked."""
+    failures: int = 0
+    """How often the answer was a failure."""
+    time: Time | None = None
+    """When it was asked last."""
+    inconclusive_since: Time | None = None
+    """Since when there is no clear answer."""
+    message: str = ""
+    """The last answer with its numbers, or why there is none."""
+
+
+class RollbackRequest(StatusModel):
+    """The annotation `zofinetune.io/rollback-to` as it was seen last: the same value does nothing again."""
+
+    value: str
+    """Value of the annotation."""
+    accepted: bool
+    """Whether it named a version to go back to."""
+    message: str = ""
+    """What came of it."""
+
+
+class WithdrawnVersion(StatusModel):
+    """A version that was rolled back and is not served again, unless `spec.serving.target` names it."""
+
+    version: int
+    """Number of the version."""
+    sha256: str
+    """SHA-256 of the version's object."""
+    reason: str
+    """`CheckFailed`, `CanaryFailed`, `CanaryMissing` or `RollbackRequested`."""
+    message: str = ""
+    """Why, with the numbers."""
+    time: Time
+    """When it was rolled back."""
+
+
 class PreviousVersion(StatusModel):
     """The version that the other replicas serve while the first ones try the new one."""
 
@@ -49,6 +96,10 @@ class PreviousVersion(StatusModel):
     """SHA-256 of the version's object."""
     step: int | None = None
     """Step, where it is not the version's last."""
+    digest: str | None = None
+    """Digest of the adapter bank, where it is known."""
+    log_uri: Annotated[str | None, Field(alias="logURI")] = None
+    """The log that it belongs to, where that is another one."""
 
 
 class ServingStatus(StatusModel):
@@ -67,15 +118,25 @@ class ServingStatus(StatusModel):
     log_uri: Annotated[str | None, Field(alias="logURI")] = None
     """The log that the version belongs to."""
     stage: Stage | None = None
-    """`Canary` while some replicas try the version, then `All`."""
+    """`Canary` while some replicas try the version, or while it waits for approval; then `All`."""
     stage_time: Time | None = None
     """When the stage began."""
     canary: list[str] = []
     """Pods that try the version first."""
     canary_ready_time: Time | None = None
     """Since when those serve it."""
+    canary_failed_time: Time | None = None
+    """Since when they fail to load it, or are all gone."""
     previous: PreviousVersion | None = None
     """What the others serve meanwhile."""
+    checks: list[CheckStatus] = []
+    """What the checks have found."""
+    awaiting_approval: bool | None = None
+    """True when nothing but approval is missing."""
+    withdrawn: Annotated[list[WithdrawnVersion], Field(max_length=WITHDRAWN_LIMIT)] = []
+    """The latest versions that were rolled back, newest first."""
+    rollback: RollbackRequest | None = None
+    """The rollback that was asked for last."""
     completion_time: Time | None = None
     """When all replicas that answer had switched for the first time."""
     replicas: int | None = None

@@ -7,16 +7,15 @@ that misses one question is taken at its last word; one that misses two counts a
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zo_operator.cluster.client import Client
-from zo_operator.cluster.kinds import POD, SECRET
+from zo_operator.cluster.kinds import POD
 from zo_operator.cluster.replicas import ReplicaReader
-from zo_operator.errors import ApiError, Forbidden, NotFound, Unavailable
+from zo_operator.cluster.secrets import read_secret
+from zo_operator.errors import ApiError, Unavailable
 from zo_operator.manifests.metadata import Object
 from zo_operator.reconcile import pods as podfacts
 from zo_operator.reconcile.replicas import Follow, Problem, Replica, Survey, relevant
@@ -27,6 +26,7 @@ logger = logging.getLogger(__name__)
 _PARALLEL = 64
 _SILENT = frozenset({"Unreachable", "TimedOut"})
 _UNAUTHORIZED = "Unauthorized"
+_KEY_FIELD = "spec.serving.apiKeySecretRef"
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Surveyor:
         follow = watch.follow
         try:
             if follow.api_key is not None and watch.api_key is None:
-                key = await self._read_key(follow.namespace, *follow.api_key)
+                key = await read_secret(self._client, follow.namespace, *follow.api_key, _KEY_FIELD)
                 if isinstance(key, Problem):
                     return Survey(follow, problem=key)
                 watch.api_key = key
@@ -112,28 +112,8 @@ class Surveyor:
             if last is not None and answer.reason in _SILENT:
                 return last
             return Replica(name, problem=Problem(held.reason, held.message) if held else answer)
-        watch.last[uid] = Replica(name, relevant(answer, watch.follow.model))
+        watch.last[uid] = Replica(name, relevant(answer, watch.follow.model), host=host)
         return watch.last[uid]
-
-    async def _read_key(self, namespace: str, name: str, key: str) -> str | Problem:
-        """The API key, never to be shown anywhere."""
-        where = f"spec.serving.apiKeySecretRef: Secret {name}"
-        try:
-            data = (await self._client.get(SECRET, namespace, name)).get("data") or {}
-        except Forbidden:
-            remedy = "list it under the chart's value rbac.apiKeySecrets"
-            return Problem("SecretForbidden", f"{where}: the operator may not read it: {remedy}")
-        except NotFound:
-            return Problem("SecretNotFound", f"{where}: there is none in namespace {namespace}")
-        if key not in data:
-            return Problem("SecretKeyNotFound", f"{where} has no key {key}")
-        try:
-            text = base64.b64decode(data[key]).decode("ascii").strip()
-        except (binascii.Error, UnicodeDecodeError):
-            text = ""
-        if not text or not text.isprintable():
-            return Problem("SecretInvalid", f"{where}: the key {key} is empty, or no printable ASCII text")
-        return text
 
 
 _PENDING = Problem("Pending", "the pod has not started yet")

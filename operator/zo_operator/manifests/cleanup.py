@@ -13,8 +13,8 @@ import json
 from zo_operator import names
 from zo_operator.api.spec import ZOFineTuneSpec
 from zo_operator.manifests.document import FILE, FOLDER, document
-from zo_operator.manifests.metadata import Object, Owner, labels, metadata
-from zo_operator.manifests.pod import pod_template
+from zo_operator.manifests.metadata import Object, Owner, metadata
+from zo_operator.manifests.small import small_pod
 
 JOB_KEY = "job.json"
 
@@ -33,18 +33,9 @@ def record(owner: Owner, spec: ZOFineTuneSpec, image: str) -> Object:
 
 
 def _job_spec(owner: Owner, spec: ZOFineTuneSpec, image: str) -> Object:
-    """A small pod with the same image, credentials and volumes as a round's, and no GPU."""
-    name = names.cleanup(owner.name)
-    template = pod_template(owner, spec, name, image)
-    template["metadata"]["labels"] = labels(owner, names.COMPONENT_CLEANUP)
-    pod = template["spec"]
-    pod["restartPolicy"] = "OnFailure"
-    del pod["subdomain"]
-    container = pod["containers"][0]
-    container["command"] = ["zo", "delete", f"{FOLDER}/{FILE}", "--yes"]
-    container["resources"] = {"requests": {"cpu": "100m", "memory": "256Mi"}}
-    for key in ("ports", "startupProbe", "readinessProbe", "livenessProbe"):
-        container.pop(key, None)
+    command = ["zo", "delete", f"{FOLDER}/{FILE}", "--yes"]
+    template = small_pod(owner, spec, names.cleanup(owner.name), image, names.COMPONENT_CLEANUP, command)
+    template["spec"]["restartPolicy"] = "OnFailure"
     return {"backoffLimit": 10, "template": template}
 
 

@@ -12,6 +12,7 @@ from zo_operator.manifests.metadata import Object, Owner, metadata
 from zo_runtime.config.data import Source
 from zo_runtime.config.document import RunSpec
 from zo_runtime.config.model import VolumeClaim
+from zo_runtime.rounds.contract import RoundOrder
 
 FILE = "zofinetune.yaml"
 FOLDER = "/etc/zofinetune"
@@ -67,23 +68,31 @@ def _mounted(source: Source, folder: str) -> Source:
     return source.model_copy(update={"uri": f"{folder}/{source.uri}", "persistent_volume_claim": None})
 
 
-def document(owner: Owner, spec: ZOFineTuneSpec) -> str:
-    """The manifest as YAML text."""
+def document(owner: Owner, spec: ZOFineTuneSpec, order: RoundOrder | None = None) -> str:
+    """The manifest as YAML text; with the order of a scheduled round beside the spec."""
     body: dict[str, Any] = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": owner.name, "namespace": owner.namespace, "uid": owner.uid},
         "spec": run_spec(spec).model_dump(mode="json", by_alias=True, exclude_none=True),
     }
+    if order is not None:
+        body["round"] = order.model_dump(mode="json", by_alias=True, exclude_none=True)
     return yaml.safe_dump(body, sort_keys=False, width=110, allow_unicode=True)
 
 
-def config_map(owner: Owner, spec: ZOFineTuneSpec, name: str) -> Object:
-    """The ConfigMap of one round. It never changes under its name, so nodes need not watch it."""
+def config_map(
+    owner: Owner,
+    spec: ZOFineTuneSpec,
+    name: str,
+    order: RoundOrder | None = None,
+    component: str = names.COMPONENT_RUNTIME,
+) -> Object:
+    """The ConfigMap of one Job. It never changes under its name, so nodes need not watch it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(owner, name),
+        "metadata": metadata(owner, name, component=component),
         "immutable": True,
-        "data": {FILE: document(owner, spec)},
+        "data": {FILE: document(owner, spec, order)},
     }

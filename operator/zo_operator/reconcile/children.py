@@ -18,7 +18,7 @@ def actions(
 ) -> Iterator[Action]:
     """In the order in which they are to be carried out: stop what is old before anything new starts."""
     for other in view.other_jobs:
-        yield from _delete("Job", other)
+        yield from remove("Job", other)
     yield from _stray_config_maps(current, view, observed)
     yield from _cleanup_record(resource, spec, observed, defaults)
     if current.outcome is not None:
@@ -37,7 +37,7 @@ def _stray_config_maps(current: Round, view: View, observed: Observed) -> Iterat
     for found in observed.config_maps:
         labels = found["metadata"].get("labels") or {}
         if labels.get(names.LABEL_COMPONENT) == names.COMPONENT_RUNTIME and found["metadata"]["name"] not in used:
-            yield from _delete("ConfigMap", found)
+            yield from remove("ConfigMap", found)
 
 
 def _cleanup_record(
@@ -50,7 +50,7 @@ def _cleanup_record(
         if stored is None or stored.get("data") != wanted["data"]:
             yield Apply(wanted)
     elif stored is not None:
-        yield from _delete("ConfigMap", stored)
+        yield from remove("ConfigMap", stored)
 
 
 def _retire(resource: Resource, spec: ZOFineTuneSpec, current: Round, view: View) -> Iterator[Action]:
@@ -67,7 +67,7 @@ def _hold(spec: ZOFineTuneSpec, view: View) -> Iterator[Action]:
     if view.job is None or view.job_deleting or view.end is not None:
         return
     if spec.queue_name:
-        yield from _delete("Job", view.job)
+        yield from remove("Job", view.job)
     elif not is_suspended(view.job):
         yield _patch(view.job, {"suspend": True})
 
@@ -111,7 +111,8 @@ def _patch(found: Object, spec: Object) -> Patch:
     return Patch("Job", found["metadata"]["name"], {"spec": spec})
 
 
-def _delete(kind: Kind, found: Object) -> Iterator[Action]:
+def remove(kind: Kind, found: Object) -> Iterator[Action]:
+    """Delete an object that is not on its way out already."""
     meta = found["metadata"]
     if "deletionTimestamp" not in meta:
         yield Delete(kind, meta["name"], meta["uid"])

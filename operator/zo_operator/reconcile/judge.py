@@ -7,6 +7,7 @@ from zo_operator.api.spec import ZOFineTuneSpec
 from zo_operator.api.status import Phase, Round
 from zo_operator.conditions import Verdict
 from zo_operator.reconcile import pods as podfacts
+from zo_operator.reconcile.goal import REQUESTED
 from zo_operator.reconcile.observed import Observed, Refusal
 from zo_operator.reconcile.view import View, is_suspended
 
@@ -36,7 +37,7 @@ def refused(refusal: Refusal) -> tuple[Verdict, Phase]:
 
 
 def _ended(current: Round) -> tuple[Verdict, Phase]:
-    if current.outcome == "Completed":
+    if current.outcome == "Completed" or (current.outcome, current.reason) == ("RolledBack", REQUESTED):
         message = current.message or "the round is complete"
         return Verdict("completed", current.reason or "Completed", message), "Succeeded"
     return Verdict("failed", current.reason or "Failed", current.message or ""), "Failed"

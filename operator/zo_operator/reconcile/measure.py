@@ -54,7 +54,7 @@ def measured(
         fields["failures"] = failures
     if view.failure is not None:
         fields["last_failure"] = view.failure
-    if current.outcome in ("Completed", "Failed"):
+    if current.outcome not in (None, "Superseded"):
         fields |= _concluded(current)
     fields["progress"] = f"{min(100, 100 * fields['step'] // max(1, fields['total_steps']))}%"
     fields["start_time"], fields["completion_time"] = current.start_time, current.completion_time
@@ -89,7 +89,7 @@ def _reported(progress: Progress, last: dict[str, Any], now: datetime) -> dict[s
 def _concluded(current: Round) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "step": current.steps,
-        "flushed_step": current.steps if current.outcome == "Completed" else None,
+        "flushed_step": current.steps if current.outcome != "Failed" else None,
         "accuracy_before": current.accuracy_before,
         "accuracy_after": current.accuracy_after,
         "held_out_loss": current.loss_after,

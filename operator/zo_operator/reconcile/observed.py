@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from zo_operator import names
 from zo_operator.api.status import Status, parse_status
 from zo_operator.manifests.metadata import Object, Owner
+from zo_operator.reconcile.questions import Question, Reply
 from zo_operator.reconcile.replicas import Follow, Survey
 from zo_runtime.progress import Progress
 
@@ -62,9 +64,13 @@ class Resource:
     def spec(self) -> Any:
         return self.raw.get("spec")
 
+    def annotation(self, name: str) -> str:
+        """The value of an annotation, empty where there is none."""
+        return str((self.raw["metadata"].get("annotations") or {}).get(name, ""))
+
     @property
     def restart(self) -> str:
-        return str((self.raw["metadata"].get("annotations") or {}).get(names.ANNOTATION_RESTART, ""))
+        return self.annotation(names.ANNOTATION_RESTART)
 
     @cached_property
     def status(self) -> Status:
@@ -115,6 +121,7 @@ class Observed:
     services: tuple[Object, ...] = ()
     reading: Reading | None = None
     survey: Survey | None = None
+    replies: Mapping[Question, Reply] = field(default_factory=dict)
     refusal: Refusal | None = None
     live: bool = False
 
@@ -164,13 +171,14 @@ Action = Apply | Patch | Delete | Emit
 @dataclass(frozen=True)
 class Plan:
     """What to do now. `status` is what is to be stored, or none where nothing is to be said; `leader` is whom to
-    ask for progress from now on, `follow` which replicas; `refresh` asks for a plan with live pods instead, and
-    `again` for another plan after so many seconds."""
+    ask for progress from now on, `follow` which replicas, `ask` what to ask Prometheus; `refresh` asks for a plan
+    with live pods instead, and `again` for another plan after so many seconds."""
 
     actions: tuple[Action, ...] = ()
     status: Status | None = None
     leader: Leader | None = None
     follow: Follow | None = None
+    ask: tuple[Question, ...] = ()
     refresh: bool = False
     again: float | None = None
 

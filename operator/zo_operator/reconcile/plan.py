@@ -48,7 +48,10 @@ def plan(resource: Resource, observed: Observed, now: datetime, defaults: Defaul
             return Plan(refresh=True)
         rounds[0] = conclude(rounds[0], view, view.end, resource.status, timestamp(now))
     rounds[0] = _started(rounds[0], view)
-    serving = serve(resource, spec, rounds, observed, now)
+    serving = serve(resource, spec, rounds, observed, now, defaults)
+    if serving.refresh:
+        return Plan(refresh=True)
+    rounds = list(serving.rounds)
     if refused_here(resource, observed.refusal):
         observed = replace(observed, refusal=None)
     verdict, phase = _with_serving(*judge(spec, rounds[0], view, observed), serving)
@@ -56,7 +59,8 @@ def plan(resource: Resource, observed: Observed, now: datetime, defaults: Defaul
     told = tuple(events(resource.status, status, spec))
     children = tuple(actions(resource, spec, rounds[0], view, observed, defaults))
     leader = _leader(spec, view, phase)
-    return Plan((*children, *serving.actions, *told), status, leader, serving.follow, again=serving.again)
+    everything = (*children, *serving.actions, *told)
+    return Plan(everything, status, leader, serving.follow, serving.ask, again=serving.again)
 
 
 def _with_serving(verdict: Verdict, phase: Phase, serving: ServingPlan) -> tuple[Verdict, Phase]:

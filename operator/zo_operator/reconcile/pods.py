@@ -98,12 +98,16 @@ def held_back(pod: Object) -> Waiting | None:
     return None
 
 
+def last_line(pod: Object) -> str:
+    """The last line of the termination message, where the runtime's own account stands."""
+    lines = str((_terminated(pod) or {}).get("message", "")).strip().splitlines()
+    return lines[-1] if lines else ""
+
+
 def result(pod: Object) -> Result | None:
-    """The runtime's own account of its end, from the termination message."""
-    message = (_terminated(pod) or {}).get("message", "")
-    lines = message.strip().splitlines()
+    """The runtime's own account of its end."""
     try:
-        return Result.model_validate_json(lines[-1]) if lines else None
+        return Result.model_validate_json(last_line(pod))
     except ValidationError:
         return None
 

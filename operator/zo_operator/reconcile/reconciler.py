@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from zo_operator.cluster.asker import Asker
 from zo_operator.cluster.executor import ActionFailed, Executor
 from zo_operator.cluster.poller import Poller
 from zo_operator.cluster.store import Store
@@ -40,11 +41,12 @@ class Reconciler:
         executor: Executor,
         poller: Poller,
         surveyor: Surveyor,
+        asker: Asker,
         settings: Settings,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._executor, self._now = store, executor, now
-        self._poller, self._surveyor = poller, surveyor
+        self._poller, self._surveyor, self._asker = poller, surveyor, asker
         self._defaults = Defaults(runtime_image=settings.runtime_image)
 
     async def reconcile(self, uid: str) -> Outcome:
@@ -57,10 +59,14 @@ class Reconciler:
         if raw is None:
             self._poller.follow(uid, None)
             self._surveyor.follow(uid, None)
+            self._asker.follow(uid, ())
             return await self._remove_log(uid)
         resource = Resource(raw)
         observed = replace(
-            self._store.observe(uid), reading=self._poller.latest(uid), survey=self._surveyor.latest(uid)
+            self._store.observe(uid),
+            reading=self._poller.latest(uid),
+            survey=self._surveyor.latest(uid),
+            replies=self._asker.latest(uid),
         )
         decided = plan(resource, observed, self._now(), self._defaults)
         if decided.refresh:
@@ -68,6 +74,7 @@ class Reconciler:
             decided = plan(resource, observed, self._now(), self._defaults)
         self._poller.follow(uid, decided.leader)
         self._surveyor.follow(uid, decided.follow)
+        self._asker.follow(uid, decided.ask)
         try:
             refusal = await self._carry_out(resource, decided)
             if refusal is not None:

@@ -44,11 +44,12 @@ class Served:
 @dataclass(frozen=True, slots=True)
 class Replica:
     """One pod. `problem` says why it could not be asked; without one, `served` is none where the replica knows
-    nothing of the model."""
+    nothing of the model. `host` is its address."""
 
     pod: str
     served: Served | None = None
     problem: Problem | None = None
+    host: str | None = None
 
     @property
     def answers(self) -> bool:

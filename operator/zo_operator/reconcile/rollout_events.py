@@ -22,6 +22,7 @@ def rollout_transitions(old: Status, new: Status) -> Iterator[Transition]:
     """What happened between two statuses."""
     if new.serving is None:
         return
+    yield from _rollbacks(old.serving, new.serving)
     yield from _stages(old.serving, new.serving)
     before, after = _served(old), _served(new)
     if after is None or after.reason in conditions.ORDINARY:
@@ -34,13 +35,26 @@ def _stages(old: ServingStatus | None, new: ServingStatus) -> Iterator[Transitio
     what = f"version {new.version}" + ("" if new.step is None else f" at step {new.step}")
     moved = old is None or _target(old) != _target(new)
     if new.version is not None and (moved or old is None or old.stage != new.stage):
-        if new.stage == "Canary":
+        if new.stage == "Canary" and new.previous is not None and new.previous.log_uri is None:
             rest = f", the others serve version {new.previous.version}" if new.previous else ""
             yield False, "CanaryStarted", f"{what} on some replicas first{rest}"
-        else:
+        elif new.stage == "All":
             yield False, "RolloutStarted", f"{what} on all replicas"
+    if new.awaiting_approval and (moved or old is None or not old.awaiting_approval):
+        yield False, "AwaitingApproval", f"{what} waits for approval"
     if new.completion_time is not None and (moved or old is None or old.completion_time is None):
         yield False, "RolloutCompleted", f"{what} on {new.updated} of {new.replicas} replicas"
+
+
+def _rollbacks(old: ServingStatus | None, new: ServingStatus) -> Iterator[Transition]:
+    asked = new.rollback
+    if asked is not None and (old is None or old.rollback is None or old.rollback.value != asked.value):
+        reason = "RollbackRequested" if asked.accepted else "RollbackRefused"
+        yield not asked.accepted, reason, asked.message
+    known = {past.sha256 for past in old.withdrawn} if old is not None else set()
+    for past in reversed(new.withdrawn):
+        if past.sha256 not in known:
+            yield True, "RolledBack", f"version {past.version} ({past.reason}): {past.message}"
 
 
 def _target(state: ServingStatus) -> tuple[object, ...]:

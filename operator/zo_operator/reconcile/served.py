@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from zo_operator import conditions
+from zo_operator import conditions, names
+from zo_operator.api.serving import Rollout
 from zo_operator.api.serving_status import (
     FAILED_LIMIT,
     MESSAGE_LIMIT,
@@ -15,9 +16,10 @@ from zo_operator.api.serving_status import (
     ServingStatus,
 )
 from zo_operator.conditions import Said
+from zo_operator.reconcile import checks
+from zo_operator.reconcile.goal import Goal, target_of
 from zo_operator.reconcile.observed import parse_time, timestamp
 from zo_operator.reconcile.replicas import Aim, Standing, Survey, stand
-from zo_operator.reconcile.rollout import Goal, target_of
 
 # Kubernetes brings a changed ConfigMap into a running pod within about two minutes.
 PATIENCE = timedelta(seconds=300)
@@ -41,8 +43,8 @@ def count(state: ServingStatus, goal: Goal | None, survey: Survey, now: datetime
     found: dict[str, list[Standing]] = {"Updated": [], "Coming": [], "Failed": [], "Missing": []}
     before = target_of(state.previous) if state.previous else None
     for replica in survey.replicas:
-        held_back = state.stage == "Canary" and replica.pod not in state.canary and before is not None
-        if goal is None:
+        held_back = state.stage == "Canary" and (replica.pod not in state.canary or _elsewhere(state))
+        if goal is None or (held_back and before is None):
             kind = Standing(replica, "Missing" if replica.problem else "Coming", replica.problem)
         elif held_back and before is not None:
             kind = stand(replica, Aim(before), state.model_name, late=late)
@@ -58,6 +60,11 @@ def count(state: ServingStatus, goal: Goal | None, survey: Survey, now: datetime
         missing=tuple(found["Missing"]),
         total=len(survey.replicas),
     )
+
+
+def _elsewhere(state: ServingStatus) -> bool:
+    """Whether the replicas serve another log's version meanwhile, so that none of them can try this one."""
+    return state.previous is not None and state.previous.log_uri is not None
 
 
 def record(state: ServingStatus, goal: Goal | None, counted: Count, survey: Survey, now: datetime) -> ServingStatus:
@@ -111,7 +118,7 @@ def condition(state: ServingStatus, counted: Count) -> Said:
     """The condition `Served`: whether every replica that answers serves what it should."""
     if state.version is None:
         return ("False", conditions.NO_VERSION, "no completed round has published a version with its SHA-256 yet")
-    if counted.total == 0:
+    if counted.total == 0 and not state.awaiting_approval:
         return ("False", conditions.NO_REPLICAS, "no pod matches spec.serving.selector")
     reason = _canary(state, counted) if state.stage == "Canary" else _all(counted)
     some = counted.updated and reason in (conditions.ALL_REPLICAS, conditions.REPLICAS_MISSING)
@@ -131,15 +138,21 @@ def _canary(state: ServingStatus, counted: Count) -> str:
     if any(standing.replica.pod in members for standing in counted.failed):
         return conditions.CANARY_FAILED
     silent = {standing.replica.pod for standing in counted.missing}
-    return conditions.CANARY_MISSING if members <= silent and silent else conditions.CANARY
+    if members <= silent and silent and not state.awaiting_approval:
+        return conditions.CANARY_MISSING
+    states = {check.state for check in state.checks}
+    if "Failing" in states:
+        return conditions.CHECK_FAILED
+    if "Inconclusive" in states:
+        return conditions.CHECK_INCONCLUSIVE
+    return conditions.AWAITING_APPROVAL if state.awaiting_approval else conditions.CANARY
 
 
 def _message(state: ServingStatus, counted: Count) -> str:
     step = "" if state.step is None else f" at step {state.step}"
     parts = [f"{len(counted.updated)} of {counted.total} replicas serve version {state.version}{step}"]
-    if state.stage == "Canary" and state.previous is not None:
-        tried = f"{', '.join(state.canary[:_NAMED])} first" if state.canary else "no replica answers to try it"
-        parts.append(f"{tried}, the others serve version {state.previous.version}")
+    if state.stage == "Canary":
+        parts += _trial(state)
     behind = (*counted.failed, *counted.missing)
     if behind:
         told = [f"{standing.replica.pod} ({': '.join(filter(None, _why(standing)))})" for standing in behind[:_NAMED]]
@@ -148,11 +161,34 @@ def _message(state: ServingStatus, counted: Count) -> str:
     return "; ".join(parts)
 
 
-def due(state: ServingStatus, bake_seconds: int, counted: Count, now: datetime) -> float | None:
-    """Seconds after which time alone changes something: the others' turn, or the end of patience."""
+def _trial(state: ServingStatus) -> list[str]:
+    """What is going on while not all replicas may serve the version."""
+    parts = []
+    if state.previous is not None and _elsewhere(state):
+        parts.append(f"meanwhile they serve version {state.previous.version} of {state.previous.log_uri}")
+    elif state.previous is not None:
+        tried = f"{', '.join(state.canary[:_NAMED])} first" if state.canary else "no replica answers to try it"
+        parts.append(f"{tried}, the others serve version {state.previous.version}")
+    parts += checks.told(state.checks) if state.canary_ready_time else []
+    if state.awaiting_approval:
+        parts.append(
+            f"version {state.version} waits for approval: set spec.serving.rollout.approvedVersion or the annotation "
+            f"{names.ANNOTATION_APPROVE} to {state.version}"
+        )
+    return parts
+
+
+def due(state: ServingStatus, rollout: Rollout, counted: Count, now: datetime) -> float | None:
+    """Seconds after which time alone changes something: the others' turn, a check's, or the end of patience."""
     moments = []
     if state.canary_ready_time is not None:
-        moments.append(parse_time(state.canary_ready_time) + timedelta(seconds=bake_seconds))
+        ready = parse_time(state.canary_ready_time)
+        moments.append(ready + timedelta(seconds=rollout.bake_seconds))
+        known = {status.name: status for status in state.checks}
+        asked = [checks.due(check, known[check.name], ready) for check in rollout.checks if check.name in known]
+        moments += [moment for moment in asked if moment is not None]
+    if state.canary_failed_time is not None:
+        moments.append(parse_time(state.canary_failed_time) + timedelta(seconds=rollout.progress_deadline_seconds))
     if counted.coming and state.stage_time is not None:
         moments.append(parse_time(state.stage_time) + PATIENCE + timedelta(seconds=1))
     left = [(moment - now).total_seconds() for moment in moments]

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -25,6 +26,7 @@ COMMANDS = {
     "inspect": "zo_runtime.cli.log_commands:inspect",
     "log": "zo_runtime.cli.log_commands:log",
     "report": "zo_runtime.cli.report:report",
+    "check": "zo_runtime.cli.check:check",
     "delete": "zo_runtime.cli.delete:delete",
     "serve-state": "zo_runtime.cli.serve_state:serve_state",
 }
@@ -67,7 +69,14 @@ def main() -> None:
         sys.exit(130)
 
 
-def write_termination_message(result: Result) -> None:
+class Account(Protocol):
+    """What a command says of its end."""
+
+    def to_termination_message(self) -> str:
+        """One line of JSON, at most as long as kubelet keeps it."""
+
+
+def write_termination_message(result: Account) -> None:
     """Leave the result where the kubelet picks it up, if this is a pod."""
     path = os.environ.get(TERMINATION_LOG)
     if path:
