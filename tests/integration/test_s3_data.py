@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from fixtures.faulty import FaultyProxy
 from fixtures.seaweed import S3Service
 from fixtures.words import WordTokenizer
-from zo_runtime.config.data import Data
+from zo_runtime.config.data import Data, Source
 from zo_runtime.config.objective import Objective
 from zo_runtime.config.storage import S3
 from zo_runtime.data.dataset import Dataset, load_dataset
+from zo_runtime.data.listing import Gone, open_source
+from zo_runtime.data.sources import open_files
 from zo_runtime.errors import InvalidData, StorageDenied
 
 pytestmark = pytest.mark.s3
@@ -76,3 +79,19 @@ def test_nothing_there(seaweed: S3Service) -> None:
             load(uri, seaweed.settings)
     with pytest.raises(StorageDenied, match="there is no such bucket"):
         load("s3://no-such-bucket/data", seaweed.settings)
+
+
+def test_a_listing_names_what_the_data_room_reads_and_when_it_was_written(seaweed: S3Service, folder: Path) -> None:
+    upload(seaweed, folder)
+    for uri in (f"{seaweed.uri}/data", f"{seaweed.uri}/data/", f"{seaweed.uri}/data/a.csv"):
+        source = open_source(Source(uri=uri), seaweed.settings, "spec.data.train")
+        listed = {item.name: item for item in source.list()}
+        read = {name: file.read() for name, file in open_files(uri, seaweed.settings, "spec.data.train.uri")}
+        assert listed.keys() == read.keys()
+        for name, data in read.items():
+            content, etag = source.read(name)
+            assert (content, etag, len(content)) == (data, listed[name].etag, listed[name].size)
+            assert abs(datetime.now(UTC) - listed[name].modified) < timedelta(hours=1)
+    assert open_source(Source(uri=f"{seaweed.uri}/nothing"), seaweed.settings, "spec.data.train").list() == []
+    with pytest.raises(Gone):
+        source.read(f"{seaweed.uri}/data/none.csv")

@@ -50,11 +50,12 @@ class Drafter(Protocol):
 class ClassificationDrafter:
     """The candidates are the label words, the same for all records."""
 
-    def __init__(self, objective: Classification, tokenizer: Tokenizer) -> None:
+    def __init__(self, objective: Classification, candidates: tuple[Ids, ...]) -> None:
+        """`candidates` are the ids of the label words, in the order of `labels`."""
         where = f"{_SPEC}.classification"
         self._prompt = Template.parse(objective.prompt, f"{where}.prompt")
         self._label_field = objective.label_field
-        self._candidates = label_tokens(objective, tokenizer)
+        self._candidates = candidates
         self._targets = {label: index for index, label in enumerate(objective.labels)}
         self.fields = (
             *((f"{where}.prompt", name) for name in self._prompt.fields),
@@ -91,7 +92,15 @@ class CompletionDrafter:
 def drafter_for(objective: Objective, tokenizer: Tokenizer) -> Drafter:
     """The drafter of the one objective that is given. Raise `InvalidSpec` for templates and label words."""
     if objective.classification is not None:
-        return ClassificationDrafter(objective.classification, tokenizer)
+        return ClassificationDrafter(objective.classification, label_tokens(objective.classification, tokenizer))
+    assert objective.completion is not None, "the model has validated that exactly one is given"
+    return CompletionDrafter(objective.completion)
+
+
+def field_checker(objective: Objective) -> Drafter:
+    """A drafter that tells whether a record has what the objective needs, but knows no tokens: use no draft of it."""
+    if objective.classification is not None:
+        return ClassificationDrafter(objective.classification, ())
     assert objective.completion is not None, "the model has validated that exactly one is given"
     return CompletionDrafter(objective.completion)
 

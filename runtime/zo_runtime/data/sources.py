@@ -32,9 +32,9 @@ def open_files(uri: str, s3: S3, where: str) -> Iterator[tuple[str, BinaryIO]]:
 
 def _open_local(uri: str, where: str) -> Iterator[tuple[str, BinaryIO]]:
     try:
-        paths = _local_paths(uri)
+        paths = local_paths(uri)
     except OSError as error:
-        raise _unreadable(where, uri, error) from None
+        raise unreadable(where, uri, error) from None
     if not paths:
         raise InvalidData(
             f"{where}: {uri!r} is no file, no folder with files and no pattern of any; correct the path"
@@ -43,28 +43,31 @@ def _open_local(uri: str, where: str) -> Iterator[tuple[str, BinaryIO]]:
         try:
             file = path.open("rb")
         except OSError as error:
-            raise _unreadable(where, path.as_posix(), error) from None
+            raise unreadable(where, path.as_posix(), error) from None
         with file:
             yield path.as_posix(), file
 
 
-def _local_paths(uri: str) -> list[Path]:
+def local_paths(uri: str) -> list[Path]:
+    """The files that a local URI stands for, sorted by name; empty if there are none. Raise OSError."""
     path = Path(uri)
     if path.is_dir():
-        found = {below for below in path.rglob("*") if not _is_hidden(below.relative_to(path))}
+        found = {below for below in path.rglob("*") if not is_hidden(below.relative_to(path))}
     elif path.exists():
         return [path]
     else:
         names = glob.glob(uri, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = {match for match in map(Path, names) if not _is_hidden(Path(match.name))}
+        found = {match for match in map(Path, names) if not is_hidden(Path(match.name))}
     return sorted((each for each in found if each.is_file()), key=lambda each: each.as_posix())
 
 
-def _unreadable(where: str, name: str, error: OSError) -> InvalidData:
+def unreadable(where: str, name: str, error: OSError) -> InvalidData:
+    """The error to raise for a file that the system does not give out."""
     return InvalidData(f"{where}: {name} cannot be read: {error.strerror}; correct the path or its rights")
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
+    """Whether some tool keeps the file for itself."""
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
@@ -80,7 +83,7 @@ def _open_objects(uri: str, s3: S3, where: str) -> Iterator[tuple[str, BinaryIO]
         else:
             yield f"{store.uri}/{key}", io.BytesIO(data)
             return
-    keys = [info.key for info in store.list(key) if not _is_hidden(Path(info.key.removeprefix(key)))]
+    keys = [info.key for info in store.list(key) if not is_hidden(Path(info.key.removeprefix(key)))]
     if not keys:
         raise InvalidData(f"{where}: there is no object {uri} and none below it; correct the URI")
     for name, data in _read_ahead(store, keys):

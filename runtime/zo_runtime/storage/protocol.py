@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -17,11 +18,13 @@ class NotFound(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One stored object: `key` is relative to the store's URI, `size` in bytes, `etag` opaque."""
+    """One stored object: `key` is relative to the store's URI, `size` in bytes, `etag` opaque; `modified` by the
+    storage's own clock, where the storage tells."""
 
     key: str
     size: int
     etag: str
+    modified: datetime | None = None
 
 
 class ObjectStore(Protocol):

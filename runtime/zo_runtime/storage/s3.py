@@ -91,7 +91,7 @@ class S3Store:
             for entry in page.get("Contents", ()):
                 key = entry["Key"][len(self._prefix) :]
                 if is_key(key):  # else a folder marker that some console made
-                    found.append(ObjectInfo(key, int(entry["Size"]), str(entry["ETag"])))
+                    found.append(ObjectInfo(key, int(entry["Size"]), str(entry["ETag"]), entry.get("LastModified")))
             token = page.get("NextContinuationToken")
             if not page.get("IsTruncated") or token is None:
                 break

@@ -1,0 +1,90 @@
+"""Looking at a data source: lists it, and reads what may be fresh."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from itertools import takewhile
+
+from zo_runtime.config.data import Source
+from zo_runtime.data.formats import Read
+from zo_runtime.data.listing import Gone, ObjectSource
+from zo_runtime.data.records import read_file, require_columns
+from zo_runtime.deltalog.documents import DataEntry
+from zo_runtime.errors import InvalidData
+from zo_runtime.rounds.fresh import Content, Known, Look, Part, fresh_part, is_settled
+
+Parse = Callable[[str, bytes], Iterator[Read]]
+
+
+def parser(source: Source, where: str) -> Parse:
+    """From an object's name and bytes to its records. Raise `InvalidSpec` for columns that are named twice."""
+    require_columns(source, where)
+    return lambda name, data: read_file(source, name, io.BytesIO(data), where)
+
+
+def look(objects: ObjectSource, known: Known, parse: Parse, is_usable: Callable[[Read], bool]) -> Look:
+    """What is fresh in a source, where `known` tells what was used of it. Only what is not settled is read.
+
+    Raise `InvalidData` for an object that cannot be read as a whole, `StorageError`.
+    """
+    parts: list[Part] = []
+    changed: list[str] = []
+    listing = objects.list()
+    for listed in listing:
+        if is_settled(listed, known):
+            continue
+        try:
+            data, etag = objects.read(listed.name)
+        except Gone:
+            continue  # removed since; the next look tells
+        entry = known.get(listed.name)
+        content = _examine(listed.name, data, etag, entry, parse, is_usable)
+        if content.kept is None:
+            changed.append(listed.name)
+        elif (part := fresh_part(listed, entry, content)) is not None:
+            parts.append(part)
+    gone = len(known.keys() - {listed.name for listed in listing})
+    return Look(tuple(parts), tuple(sorted(changed)), gone)
+
+
+def _examine(
+    name: str, data: bytes, etag: str, known: DataEntry | None, parse: Parse, is_usable: Callable[[Read], bool]
+) -> Content:
+    digest = hashlib.sha256(data).hexdigest()
+    if known is not None and hashlib.sha256(data[: known.size]).hexdigest() != known.sha256:
+        return Content(len(data), digest, etag, (), None)
+    reads = list(parse(name, data))
+    kept = 0
+    if known is not None:
+        kept = known.records if len(data) == known.size else _common(parse(name, data[: known.size]), iter(reads))
+    return Content(len(data), digest, etag, [is_usable(read) for read in reads], kept)
+
+
+def _common(old: Iterator[Read], new: Iterator[Read]) -> int:
+    """How many records at the start are the same in both. By their text, in which NaN is the same as NaN."""
+    return sum(1 for _ in takewhile(lambda pair: repr(pair[0]) == repr(pair[1]), zip(old, new, strict=False)))
+
+
+def read_entries(objects: ObjectSource, entries: tuple[DataEntry, ...], parse: Parse, where: str) -> Iterator[Read]:
+    """The records of a data list, in its order. An object may have grown since; any other change is refused.
+
+    Raise `InvalidData` that names the first object that is gone or has changed.
+    """
+    for entry in entries:
+        try:
+            data, _ = objects.read(entry.name)
+        except Gone:
+            raise InvalidData(
+                f"{where}.uri: {entry.name}, which this round learns from, is gone; bring it back, or let a new "
+                "round begin without it"
+            ) from None
+        if hashlib.sha256(data[: entry.size]).hexdigest() != entry.sha256:
+            raise InvalidData(
+                f"{where}.uri: {entry.name}, which this round learns from, has other content than when the round "
+                "began; bring that back, or let a new round begin without it"
+            )
+        for number, read in enumerate(parse(entry.name, data[: entry.size]), 1):
+            if entry.first <= number <= entry.last:
+                yield read
