@@ -59,27 +59,32 @@ def _label_word_loss(model: Any, batch: Sequence[Example], pad_token: int, *, tu
     tokens, mask = left_pad([example.prompt for example in batch], pad_token, 1 if tuned else 8)
     if tuned:
         # Not `logits_to_keep=1`: on CPU, torch 2.13 then copies the whole vocabulary matrix once per row.
-        hidden = model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+        hidden = model.base_model(**_inputs(model, tokens, mask)).last_hidden_state
         logits = model.get_output_embeddings()(hidden[:, -1, :].contiguous())
     else:
-        logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits[:, -1, :]
+        logits = model(**_inputs(model, tokens, mask)).logits[:, -1, :]
     words = torch.tensor([[candidate[0] for candidate in example.candidates] for example in batch])
-    scores = logits.gather(1, words).float()
-    return float(F.cross_entropy(scores, _targets(batch)).item())
+    scores = logits.gather(1, words.to(logits.device)).float()
+    return float(F.cross_entropy(scores, _targets(batch).to(scores.device)).item())
 
 
 def _candidate_loss(model: Any, batch: Sequence[Example], pad_token: int) -> float:
     options = [candidate for example in batch for candidate in example.candidates]
     rows = list(chain.from_iterable([(*e.prompt, *c) for c in e.candidates] for e in batch))
     tokens, mask = left_pad(rows, pad_token, 8)
-    logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
+    logits = model(**_inputs(model, tokens, mask)).logits
+    tokens = tokens.to(logits.device)
     log_probabilities = F.log_softmax(logits[:, :-1, :].contiguous(), dim=-1)
     chosen = log_probabilities.gather(-1, tokens[:, 1:].unsqueeze(-1)).squeeze(-1)
     # Rows are right-aligned, so a candidate of n tokens is the last n columns.
-    columns = torch.arange(chosen.shape[1], 0, -1)
-    lengths = torch.tensor([len(option) for option in options]).unsqueeze(-1)
+    columns = torch.arange(chosen.shape[1], 0, -1, device=chosen.device)
+    lengths = torch.tensor([len(option) for option in options], device=chosen.device).unsqueeze(-1)
     scores = (chosen * (columns <= lengths)).sum(-1) / lengths.squeeze(-1)
-    return float(F.cross_entropy(scores.view(len(batch), -1).float(), _targets(batch)).item())
+    return float(F.cross_entropy(scores.view(len(batch), -1).float(), _targets(batch).to(scores.device)).item())
+
+
+def _inputs(model: Any, tokens: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
+    return {"input_ids": tokens.to(model.device), "attention_mask": mask.to(model.device), "use_cache": False}
 
 
 def _targets(batch: Sequence[Example]) -> torch.Tensor:

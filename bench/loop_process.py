@@ -30,8 +30,8 @@ class LoopProcess:
     def __init__(self, loop: str, batch: Sequence[Example], threads: int, **settings: Any) -> None:
         """Start the child, load the model and wait until it is ready.
 
-        `loop` is `lozo` or `mezo`; `settings` are that class's arguments as JSON values. Raises SystemExit where
-        the child dies.
+        `loop` is `lozo`, `mezo` or `ours`; `settings` are that class's arguments as JSON values. Raises SystemExit
+        where the child dies.
         """
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, "-m", "bench.loop_process"]
@@ -49,6 +49,10 @@ class LoopProcess:
         """Run one step; seconds as the child measured them."""
         self.steps.append(self._ask("step"))
         return self.steps[-1]["seconds"]
+
+    def use(self, batch: Sequence[Example]) -> None:
+        """Take other examples from the next step on."""
+        self._ask({"batch": [asdict(e) for e in batch]})
 
     def close(self) -> int:
         """End the child, wait for it, and return its exit status."""
@@ -77,22 +81,41 @@ def serve() -> None:
     """The child: read the settings, then run one step for each further line."""
     import torch
 
-    from bench.forward import Variant
-    from bench.lozo_loop import LozoLoop, MezoLoop
-
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
     request = json.loads(sys.stdin.readline())
-    settings = request["settings"] | {"variant": Variant(request["settings"]["variant"])}
-    loop = LozoLoop(**settings) if request["loop"] == "lozo" else MezoLoop(**settings)
-    batch = [Example(tuple(e["prompt"]), tuple(map(tuple, e["candidates"])), e["target"]) for e in request["batch"]]
+    loop = _make(request["loop"], request["settings"])
+    batch = _examples(request["batch"])
     ready = {
         "threads": torch.get_num_threads(),
         "cores": len(os.sched_getaffinity(0)),
         "preload": [Path(library).name for library in os.environ.get("LD_PRELOAD", "").split(":") if library],
-        "parameters": sum(matrix.numel() for matrix in loop.matrices.values()),
+        "parameters": loop.parameters,
     }
-    print(json.dumps(ready), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(asdict(loop.step(batch))), flush=True)
+    print(json.dumps(ready), file=answers, flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked == "step":
+            print(json.dumps(asdict(loop.step(batch))), file=answers, flush=True)
+        else:
+            batch = _examples(asked["batch"])
+            print("{}", file=answers, flush=True)
+
+
+def _make(name: str, settings: dict[str, Any]) -> Any:
+    if name == "ours":
+        from bench.sides import OursLoop
+
+        del settings["threads"]  # vLLM chooses its own
+        return OursLoop(**settings)
+    from bench.forward import Variant
+    from bench.lozo_loop import LozoLoop, MezoLoop
+
+    return {"lozo": LozoLoop, "mezo": MezoLoop}[name](**settings | {"variant": Variant(settings["variant"])})
+
+
+def _examples(batch: list[dict[str, Any]]) -> list[Example]:
+    return [Example(tuple(e["prompt"]), tuple(map(tuple, e["candidates"])), e["target"]) for e in batch]
 
 
 if __name__ == "__main__":

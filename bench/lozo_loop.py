@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.forward import Variant, batch_loss
 from zo_runtime.data.examples import Example
@@ -58,9 +58,12 @@ class _Loop(ABC):
         targets: Sequence[str] = LORA_TARGETS,
         variant: Variant = Variant.ONE_SEQUENCE,
         dtype: torch.dtype = torch.bfloat16,
+        device: str = "cpu",
+        random_weights: bool = False,
     ) -> None:
         """Load the model of `model_dir` and choose the matrices whose layer is named in `targets`.
 
+        With `random_weights` the folder need hold the configuration alone.
         Raises RuntimeError where this process cannot have `threads` intra-op threads (vLLM's CPU worker
         disables `torch.set_num_threads`), ValueError where no matrix matches.
         """
@@ -69,7 +72,14 @@ class _Loop(ABC):
             raise RuntimeError(
                 f"threads: torch stays at {torch.get_num_threads()}, not {threads}: use a fresh process"
             )
-        self.model = AutoModelForCausalLM.from_pretrained(str(model_dir), dtype=dtype).eval().requires_grad_(False)
+        with torch.device(device):
+            if random_weights:
+                config = AutoConfig.from_pretrained(str(model_dir))
+                model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+            else:
+                model = AutoModelForCausalLM.from_pretrained(str(model_dir), dtype=dtype)
+        self.model = model.eval().requires_grad_(False)
+        self._synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
         self.epsilon, self.learning_rate, self.variant = epsilon, learning_rate, variant
         wanted = frozenset(targets)
         self.matrices: dict[str, torch.nn.Parameter] = {
@@ -79,6 +89,7 @@ class _Loop(ABC):
         }
         if not self.matrices:
             raise ValueError(f"targets: no matrix of {model_dir} is named {', '.join(sorted(wanted))}")
+        self.parameters = sum(matrix.numel() for matrix in self.matrices.values())
         pad = self.model.config.pad_token_id
         self._pad_token = 0 if pad is None else int(pad)
         self._seeds = random.Random(seed)
@@ -101,6 +112,7 @@ class _Loop(ABC):
             self._perturb(+1)
             update_at = perf_counter()
             self._update(gradient)
+            self._synchronize()
             end = perf_counter()
         perturb = (plus_at - start) + (minus_at - back_at) + (update_at - restore_at)
         forward = (back_at - plus_at) + (restore_at - minus_at)
@@ -156,6 +168,8 @@ class LozoLoop(_Loop):
         targets: Sequence[str] = LORA_TARGETS,
         variant: Variant = Variant.ONE_SEQUENCE,
         dtype: torch.dtype = torch.bfloat16,
+        device: str = "cpu",
+        random_weights: bool = False,
     ) -> None:
         """Like the shared loop, with the rank r >= 1 and the interval nu >= 1 of lazy sampling, in steps."""
         super().__init__(
@@ -167,6 +181,8 @@ class LozoLoop(_Loop):
             targets=targets,
             variant=variant,
             dtype=dtype,
+            device=device,
+            random_weights=random_weights,
         )
         self.rank, self.interval = rank, interval
         self._steps = 0
@@ -175,7 +191,7 @@ class LozoLoop(_Loop):
     def _begin_step(self) -> None:
         if self._steps % self.interval == 0:
             torch.manual_seed(self._seeds.randrange(10**9))
-            self._v = {n: torch.randn(m.shape[1], self.rank, dtype=m.dtype) for n, m in self.matrices.items()}
+            self._v = {n: _randn(m, m.shape[1], self.rank) for n, m in self.matrices.items()}
         self._steps += 1
         super()._begin_step()
 
@@ -186,14 +202,19 @@ class LozoLoop(_Loop):
         matrix.addmm_(self._u(matrix), self._v[name].t(), alpha=coefficient)
 
     def _u(self, matrix: torch.Tensor) -> torch.Tensor:
-        return torch.randn(matrix.shape[0], self.rank, dtype=matrix.dtype)
+        return _randn(matrix, matrix.shape[0], self.rank)
 
 
 class MezoLoop(_Loop):
     """MeZO: directions are full Gaussian matrices, drawn four times a step."""
 
     def _direction(self, name: str, matrix: torch.Tensor) -> torch.Tensor:
-        return torch.normal(mean=0.0, std=1.0, size=tuple(matrix.shape), dtype=matrix.dtype)
+        return torch.normal(mean=0.0, std=1.0, size=tuple(matrix.shape), dtype=matrix.dtype, device=matrix.device)
 
     def _add_direction(self, name: str, matrix: torch.Tensor, coefficient: float) -> None:
         matrix.add_(self._direction(name, matrix), alpha=coefficient)
+
+
+def _randn(like: torch.Tensor, *shape: int) -> torch.Tensor:
+    """Normal numbers of a matrix's type on its device."""
+    return torch.randn(*shape, dtype=like.dtype, device=like.device)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from zo_runtime.zo.estimator import coefficients, power_of_two, projected_gradie
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
 
+KV_CACHE = 2**28
 Side = Callable[[], float]
 """Does one unit of work (a step, or one forward of the batch) and returns its wall seconds."""
 
@@ -40,26 +41,67 @@ def ours_and_forward(
     the engine that starts last makes it: ours, so that the plain forward has the faster kernels too.
     """
     forward, close_forward = _plain_forward(model_dir, examples)
-    model = Model(name=str(model_dir), max_length=512)
-    layout = BankLayout(adapted_shapes(model, DEFAULT_TARGETS), rank, subspaces=4)
-    method = Method(seed=seed, interval=interval, directions=1, epsilon=power_of_two(epsilon))
-    scorer = VllmScorer(model, layout, method, EngineOptions(kv_cache_bytes=2**28))
-    bank, steps = Bank(layout, method), itertools.count(1)
+    loop = OursLoop(str(model_dir), rank, interval, epsilon, learning_rate, seed)
 
     def ours() -> float:
-        start, step = time.perf_counter(), next(steps)
-        losses = scorer.score(examples, step)
-        gradient = projected_gradient(losses.plus[0], losses.minus[0], method.epsilon)
-        update = Update(step, float(np.float32(learning_rate)), coefficients([gradient], learning_rate, None))
-        scorer.apply([update])
-        bank.apply([update])
-        return time.perf_counter() - start
+        return loop.step(examples).seconds
 
     def close() -> None:
-        scorer.close()
+        loop.close()
         close_forward()
 
     return ours, forward, close
+
+
+@dataclass(frozen=True, slots=True)
+class OurStep:
+    """One step: the two losses in nats, and where the seconds went."""
+
+    loss_plus: float
+    loss_minus: float
+    seconds: float
+    score_seconds: float
+    update_seconds: float
+
+
+class OursLoop:
+    """The runtime's step without data, log and observers: probe, score, estimate, update both banks."""
+
+    def __init__(
+        self,
+        model_dir: str,
+        rank: int = 2,
+        interval: int = 50,
+        epsilon: float = 2**-10,
+        learning_rate: float = 3e-5,
+        seed: int = 0,
+        random_weights: bool = False,
+        kv_cache_bytes: int = KV_CACHE,
+    ) -> None:
+        """Start an engine on the model. With `random_weights` the folder need hold no weights."""
+        model = Model(name=model_dir, max_length=512)
+        layout = BankLayout(adapted_shapes(model, DEFAULT_TARGETS), rank, subspaces=4)
+        method = Method(seed=seed, interval=interval, directions=1, epsilon=power_of_two(epsilon))
+        options = EngineOptions(kv_cache_bytes=kv_cache_bytes, load_format="dummy" if random_weights else "auto")
+        self._scorer = VllmScorer(model, layout, method, options)
+        self._bank, self._method, self._rate = Bank(layout, method), method, float(np.float32(learning_rate))
+        self.parameters = sum(tensor.out_features * tensor.in_features for tensor in layout.tensors)
+
+    def step(self, batch: Sequence[Example]) -> OurStep:
+        """Score the batch at +eps and -eps and update."""
+        start, step = time.perf_counter(), self._bank.step + 1
+        losses = self._scorer.score(batch, step)
+        scored = time.perf_counter()
+        gradient = projected_gradient(losses.plus[0], losses.minus[0], self._method.epsilon)
+        update = Update(step, self._rate, coefficients([gradient], self._rate, None))
+        self._scorer.apply([update])
+        self._bank.apply([update])
+        end = time.perf_counter()
+        return OurStep(losses.plus[0], losses.minus[0], end - start, scored - start, end - scored)
+
+    def close(self) -> None:
+        """Stop the engine."""
+        self._scorer.close()
 
 
 def _plain_forward(model_dir: Path, examples: Sequence[Example]) -> tuple[Side, Callable[[], None]]:
@@ -70,7 +112,7 @@ def _plain_forward(model_dir: Path, examples: Sequence[Example]) -> tuple[Side, 
         model=str(model_dir),
         max_model_len=513,
         max_num_batched_tokens=8192,
-        kv_cache_memory_bytes=2**28,
+        kv_cache_memory_bytes=KV_CACHE,
         enable_prefix_caching=False,
         enforce_eager=True,  # as with LoRA, where vLLM's CPU backend always runs eagerly
         disable_log_stats=True,
