@@ -6,8 +6,8 @@
 The bank in device memory (what a training or serving worker holds) and the bank in host memory (what `zo replay`
 builds) apply the same made-up updates from nothing; their digests must agree. The third side seeds torch's generator
 for each step and draws every layer's direction with `torch.randn` on the GPU, for a sample of steps scaled up.
-Reading the log is left out: `bench.replay` times it. `--dry-run` takes a small model through the same code on the CPU.
-The last line is JSON.
+Reading the log is left out: `bench.replay` times it. `--dry-run` takes a small model through the same code on the
+CPU. The last line is JSON.
 """
 
 from __future__ import annotations

@@ -27,6 +27,10 @@ class ThreadGroup:
             raise WorkerLost("a thread left") from error
         return found
 
+    def collect(self, values: Floats) -> list[Floats] | None:
+        found = self.gather(values)
+        return found if self.rank == 0 else None
+
     def close(self) -> None:
         self._barrier.abort()
 

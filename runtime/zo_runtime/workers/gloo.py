@@ -50,6 +50,13 @@ class GlooGroup:
         self._wait(lambda: self._gloo.allgather([found], [mine]))
         return [tensor.numpy() for tensor in found]
 
+    def collect(self, values: Floats) -> list[Floats] | None:
+        """`Group.collect`."""
+        mine = torch.from_numpy(np.ascontiguousarray(values, np.float64).copy())
+        found = [torch.zeros_like(mine) for _ in range(self.size if self.rank == 0 else 0)]
+        self._wait(lambda: self._gloo.gather([found] if found else [], [mine], dist.GatherOptions()))
+        return [tensor.numpy() for tensor in found] or None
+
     def close(self) -> None:
         """`Group.close`."""
         self._gloo.abort()

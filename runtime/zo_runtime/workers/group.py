@@ -1,4 +1,4 @@
-"""What the workers need of a network: two collectives over float64 numbers."""
+"""What the workers need of a network: three collectives over float64 numbers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class Group(Protocol):
 
     def gather(self, values: Floats) -> list[Floats]:
         """Everybody's `values` by rank, all of one shape. Raise `WorkerLost`."""
+
+    def collect(self, values: Floats) -> list[Floats] | None:
+        """Everybody's `values` by rank for the leader, None for the others, who need not wait for each other. All of
+        one shape. Raise `WorkerLost`."""
 
     def close(self) -> None:
         """Leave. Whoever waits in a collective is told."""

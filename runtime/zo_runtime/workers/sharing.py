@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -19,7 +20,7 @@ def cost(example: Example) -> int:
 def shares(costs: Sequence[int], workers: int) -> list[slice]:
     """Cut a list into one run for each worker, of about equal cost. Some may be empty."""
     sums = list(accumulate(costs, initial=0))
-    ends = [next(i for i, done in enumerate(sums) if done * workers >= sums[-1] * k) for k in range(workers)]
+    ends = [bisect_left(sums, -(-sums[-1] * k // workers)) for k in range(workers)]
     ends.append(len(costs))
     return [slice(start, end) for start, end in pairwise(ends)]
 
