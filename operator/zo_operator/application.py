@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 
 import kopf
 from kubernetes.aio.client import Configuration
@@ -18,6 +19,7 @@ from zo_operator.cluster.session import kopf_session
 from zo_operator.controller import Controller
 from zo_operator.errors import SettingsError
 from zo_operator.metrics import Metrics
+from zo_operator.reconcile.reconciler import present
 from zo_operator.settings import Settings
 from zo_operator.web import Endpoints
 
@@ -32,6 +34,7 @@ class Application:
         settings: Settings,
         login: Callable[[], Awaitable[Configuration]],
         reader: ProgressReader | None = None,
+        now: Callable[[], datetime] = present,
     ) -> None:
         self.settings, self._login = settings, login
         self.metrics = Metrics()
@@ -49,6 +52,7 @@ class Application:
             settings,
             self.metrics,
             self._give_up,
+            now,
         )
         self._endpoints = Endpoints(
             live=self.controller.problem, ready=self.controller.unready, registry=self.metrics.registry

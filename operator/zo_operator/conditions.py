@@ -8,12 +8,14 @@
 | waiting or running  | Unknown | True        | False   | False     | False    |
 | stopping to suspend | Unknown | True        | False   | True      | False    |
 | suspended           | False   | False       | False   | True      | False    |
+| between two rounds  | True    | False       | False   | False     | False    |
 | completed           | True    | False       | False   | -         | True     |
 | failed for good     | False   | False       | True    | -         | False    |
 
 All five are always written, and in one patch with `observedGeneration`: none can be stale. A resource with
 `spec.serving` has a sixth, `Served`: whether every replica that answers serves what it should. While a version is
-on its way to the replicas, the resource is Ready=Unknown and Reconciling=True.
+on its way to the replicas, the resource is Ready=Unknown and Reconciling=True. One with `spec.schedule` has
+`FreshData`: whether there is anything new to learn from.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ STALLED = "Stalled"
 SUSPENDED = "Suspended"
 COMPLETE = "Complete"
 SERVED = "Served"
+FRESH_DATA = "FreshData"
 
 # Reasons of the operator's own. Those of a finished or failing run come from `zo_runtime.errors`, those of a pod
 # that cannot start from Kubernetes (`Unschedulable`, `ImagePullBackOff`, ...).
@@ -43,6 +46,14 @@ NOT_STALLED = "NotStalled"
 SETTLED = "Settled"
 NOT_COMPLETE = "NotComplete"
 INVALID_SPEC = "InvalidSpec"
+WAITING = "Waiting"
+MAX_ROUNDS = "MaxRoundsReached"
+
+# Reasons of `FreshData`, beside those of a look at the data that failed.
+FRESH_RECORDS = "FreshRecords"
+NO_FRESH_DATA = "NoFreshData"
+NOT_PROBED = "NotProbed"
+LEARNING = "Learning"
 
 # Reasons of `Served`.
 ALL_REPLICAS = "AllReplicas"
@@ -64,7 +75,7 @@ ORDINARY = frozenset({ALL_REPLICAS, ROLLING_OUT, CANARY, AWAITING_APPROVAL, NO_V
 State = Literal["True", "False", "Unknown"]
 Said = tuple[State, str, str]
 """Status, reason and message of one condition."""
-Kind = Literal["progressing", "suspending", "suspended", "completed", "failed"]
+Kind = Literal["progressing", "suspending", "suspended", "waiting", "completed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +95,13 @@ def build(
     old: Iterable[Condition],
     now: str,
     served: Said | None = None,
+    fresh: Said | None = None,
 ) -> list[Condition]:
     """All conditions for a verdict; a transition time moves only where the status does."""
     before = {condition.type: condition for condition in old}
     result = []
-    wanted = _states(verdict, suspended=suspended) | ({SERVED: served} if served else {})
+    wanted = _states(verdict, suspended=suspended)
+    wanted |= {kind: said for kind, said in ((SERVED, served), (FRESH_DATA, fresh)) if said is not None}
     for kind, (state, reason, message) in wanted.items():
         previous = before.get(kind)
         same = previous is not None and previous.status == state
@@ -108,7 +121,7 @@ def build(
 def _states(verdict: Verdict, *, suspended: bool) -> dict[str, Said]:
     said = (verdict.reason, verdict.message)
     progressing = verdict.kind in ("progressing", "suspending")
-    ready: dict[Kind, State] = {"completed": "True", "failed": "False", "suspended": "False"}
+    ready: dict[Kind, State] = {"completed": "True", "waiting": "True", "failed": "False", "suspended": "False"}
     return {
         READY: (ready.get(verdict.kind, "Unknown"), *said),
         RECONCILING: ("True", *said) if progressing else ("False", SETTLED, ""),

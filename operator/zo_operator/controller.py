@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from zo_operator.cluster.asker import Asker
 from zo_operator.cluster.client import Client
@@ -22,7 +23,7 @@ from zo_operator.errors import ApiError
 from zo_operator.manifests.metadata import Object
 from zo_operator.metrics import Metrics
 from zo_operator.reconcile.queue import WorkQueue
-from zo_operator.reconcile.reconciler import Outcome, Reconciler
+from zo_operator.reconcile.reconciler import Outcome, Reconciler, present
 from zo_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,10 @@ class Controller:
         settings: Settings,
         metrics: Metrics,
         give_up: Callable[[], None],
+        now: Callable[[], datetime] = present,
     ) -> None:
-        """`give_up` is called when this replica may not work any more and its process has to end."""
+        """`give_up` is called when this replica may not work any more and its process has to end; `now` is the clock
+        that schedules go by."""
         self._client, self._settings, self._metrics, self._give_up = client, settings, metrics, give_up
         self.queue: WorkQueue[str] = WorkQueue(settings.backoff_seconds, settings.backoff_limit_seconds)
         self.store = Store(self._touched)
@@ -52,7 +55,7 @@ class Controller:
         self._surveyor = Surveyor(client, replicas, settings.poll_seconds, self._touched)
         self._asker = Asker(client, source, self._touched)
         executor = Executor(client, self.store)
-        self._reconciler = Reconciler(self.store, executor, self._poller, self._surveyor, self._asker, settings)
+        self._reconciler = Reconciler(self.store, executor, self._poller, self._surveyor, self._asker, settings, now)
         self._lease = LeaseLock(client, settings) if settings.lease_name else None
         self._tasks: list[asyncio.Task[None]] = []
         self._relist = asyncio.Event()

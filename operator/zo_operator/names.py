@@ -39,10 +39,13 @@ LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 COMPONENT_RUNTIME = "runtime"
 COMPONENT_CLEANUP = "cleanup"
 COMPONENT_SERVING = "serving"
+COMPONENT_PROBE = "probe"
 COMPONENT_CHECK = "check"
 
 # A new value starts a new round of an unchanged spec; the log goes on where it ends.
 ANNOTATION_RESTART = f"{GROUP}/restart"
+# The number of a round that is not to be: the one that runs, or the next.
+ANNOTATION_SKIP = f"{GROUP}/skip-round"
 # The number of a version that may reach all replicas.
 ANNOTATION_APPROVE = f"{GROUP}/approve"
 # The number of a version to go back to. Each value acts once.
@@ -109,6 +112,11 @@ def check_prefix(name: str) -> str:
 def check(name: str, content: str) -> str:
     """Name of a Job that scores a replica, and of its ConfigMap. A Job's pod gets six characters more."""
     return f"{check_prefix(name)}{digest(content, 6)}"
+
+
+def probe(name: str, number: int, content: str) -> str:
+    """Name of the Job that looks at the data, and of its ConfigMap."""
+    return f"{base(name)}-probe-{number}-{digest(content, 6)}"
 
 
 def uid_selector(uid: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ class Replica:
 
     async def _operate(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.app = Application(self._settings, lambda: self._world.kube.login(self.user), self._world.workloads)
+        home = self._world
+        self.app = Application(self._settings, lambda: home.kube.login(self.user), home.workloads, home.now)
         await operate(self.app, self._listening.set)
 
 
@@ -112,6 +114,7 @@ class World:
         self.workloads = Workloads(kube)
         self.replicas: list[Replica] = []
         self._ticker: asyncio.Task[None] | None = None
+        self.ahead = timedelta(0)
 
     async def operator(self, **changes: Any) -> Replica:
         """Start another replica of the operator."""
@@ -119,6 +122,17 @@ class World:
         self.replicas.append(replica)
         await replica.start()
         return replica
+
+    def now(self) -> datetime:
+        """The operators' clock."""
+        return datetime.now(UTC) + self.ahead
+
+    def jump(self, to: datetime) -> None:
+        """Set the operators' clock, and have them look at it."""
+        self.ahead = to - datetime.now(UTC)
+        for item in self.kube.store.all("zofinetunes"):
+            edited = {"metadata": {"annotations": {"test/clock": str(to)}}}
+            self.kube.edit("zofinetunes", item["metadata"]["name"], edited)
 
     def resource(self, name: str = "sst2") -> Object:
         """The resource as stored."""
@@ -174,6 +188,20 @@ class World:
         pod: Object = await self.until(found, f"pod {number}")
         return pod
 
+    async def probe(self, name: str = "sst2") -> Object:
+        """Wait for the pod that looks at the data, and return it."""
+
+        def found() -> Object | None:
+            for job in self.kube.store.all("jobs"):
+                labels, ended = job["metadata"]["labels"], job.get("status", {}).get("conditions")
+                mine = labels["app.kubernetes.io/instance"] == name
+                if mine and labels["app.kubernetes.io/component"] == "probe" and not _over(ended):
+                    return next(iter(self.workloads.pods(job["metadata"]["name"])), None)
+            return None
+
+        pod: Object = await self.until(found, "a look at the data")
+        return pod
+
     async def quiet(self, seconds: float = 0.4) -> int:
         """Let the world be for a while; return the number of writes in that time."""
         before = len(self.kube.writes)
@@ -184,6 +212,10 @@ class World:
         while True:
             self.workloads.tick()
             await asyncio.sleep(0.01)
+
+
+def _over(conditions: list[Object] | None) -> bool:
+    return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions or ())
 
 
 @contextlib.asynccontextmanager

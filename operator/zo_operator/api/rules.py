@@ -128,6 +128,16 @@ RULES: tuple[Rule, ...] = (
         message="spec.gate.metric: a completion has no accuracy: compare the loss",
         field="gate.metric",
     ),
+    Rule(
+        at="schedule",
+        rule="has(self.cron) || has(self.freshData)",
+        message="spec.schedule: give `cron`, `freshData` or both",
+    ),
+    Rule(
+        at="schedule.freshData",
+        rule="has(self.examples) || has(self.ageSeconds)",
+        message="spec.schedule.freshData: give `examples`, `ageSeconds` or both",
+    ),
     _uri("storage", "storage.uri"),
     *(_uri(at, f"{at}.uri") for at in _SOURCES),
     *(_inside_claim(at, "uri") for at in _SOURCES),

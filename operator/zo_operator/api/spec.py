@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from zo_operator.api.runtime import Runtime
+from zo_operator.api.schedule import Schedule
 from zo_operator.api.serving import Serving
 from zo_operator.api.types import ResourceName
 from zo_runtime.config.base import NonNegativeInt, PositiveInt
@@ -38,6 +39,8 @@ class ZOFineTuneSpec(RunSpec):
     deletion_policy: DeletionPolicy = "Retain"
     """What happens to the log when this resource is deleted. `Delete` removes it with a Job that runs after
     the pods are gone. Default: Retain."""
+    schedule: Schedule | None = None
+    """When rounds begin by themselves, on fresh data. Default: one round of this spec."""
     serving: Serving | None = None
     """The replicas that serve the adapter. Default: none; the log grows, and nothing is served from it."""
 

@@ -8,12 +8,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from zo_operator.api.schedule import LARGEST_HISTORY
+from zo_operator.api.schedule_status import ScheduleStatus, Trigger
 from zo_operator.api.serving_status import ServingStatus
 from zo_operator.api.status_model import StatusModel, Time
+from zo_runtime.rounds.contract import Verdict
 
-Phase = Literal["Pending", "Queued", "Running", "Suspended", "Stopping", "RollingOut", "Succeeded", "Failed"]
+Phase = Literal[
+    "Pending", "Queued", "Running", "Suspended", "Stopping", "RollingOut", "Waiting", "Succeeded", "Failed"
+]
 Outcome = Literal["Completed", "Rejected", "RolledBack", "Failed", "Superseded"]
-HISTORY_LIMIT = 10
+# A schedule keeps its own numbers of rounds, and the one that runs.
+HISTORY_LIMIT = 1 + 2 * LARGEST_HISTORY
 
 
 class Condition(StatusModel):
@@ -48,6 +54,15 @@ class Failure(StatusModel):
     """The error itself."""
 
 
+class RoundVersion(StatusModel):
+    """A version that a round refers to."""
+
+    version: int
+    """Number of the version."""
+    sha256: str
+    """SHA-256 of the version's object in the log."""
+
+
 class Round(StatusModel):
     """One training round: one Job, or several one after another if its pods were replaced."""
 
@@ -59,6 +74,14 @@ class Round(StatusModel):
     """Identifies the pods."""
     job: str
     """Name of the Job."""
+    trigger: Trigger | None = None
+    """What began it under a schedule: a time of `cron`, fresh data, or someone by hand. None without a schedule."""
+    base: RoundVersion | None = None
+    """The version that it continues from; none if it starts from the base model, or without a schedule."""
+    served: RoundVersion | None = None
+    """The version that was served when it began, and that the gate compares with."""
+    data_records: int | None = None
+    """Fresh records that were found before it began. It learns from as many as its steps take, the oldest first."""
     start_time: Time | None = None
     """When its first pod could start."""
     completion_time: Time | None = None
@@ -90,6 +113,8 @@ class Round(StatusModel):
     """Digest of the adapter bank at that version."""
     log_uri: Annotated[str | None, Field(alias="logURI")] = None
     """The log that it belongs to."""
+    verdict: Verdict | None = None
+    """What the gate said of its version."""
 
 
 class Status(StatusModel):
@@ -107,7 +132,7 @@ class Status(StatusModel):
         ),
     ] = []
     """`Ready`, `Reconciling` and `Stalled` as kstatus reads them; `Suspended` and `Complete`; with `spec.serving`
-    `Served`."""
+    `Served`, with `spec.schedule` `FreshData`."""
     stage: str | None = None
     """What the runtime is doing: Starting, Loading, Evaluating, Training, Finished."""
     step: int | None = None
@@ -154,6 +179,8 @@ class Status(StatusModel):
         list[Round], Field(max_length=HISTORY_LIMIT, json_schema_extra={"x-kubernetes-list-type": "atomic"})
     ] = []
     """The latest rounds, newest first; the first one is the current one."""
+    schedule: ScheduleStatus | None = None
+    """What `spec.schedule` waits for, and what was found in the data last."""
     serving: ServingStatus | None = None
     """What the replicas of `spec.serving` are to serve, and how many do."""
 

@@ -10,17 +10,25 @@ from zo_operator.api.status import Round
 from zo_operator.manifests import cleanup, document, job, service
 from zo_operator.manifests.metadata import Object
 from zo_operator.reconcile.observed import Action, Apply, Defaults, Delete, Kind, Observed, Patch, Resource
+from zo_operator.reconcile.rounds import order_of
 from zo_operator.reconcile.view import View, is_suspended
 
 
 def actions(
-    resource: Resource, spec: ZOFineTuneSpec, current: Round, view: View, observed: Observed, defaults: Defaults
+    resource: Resource,
+    spec: ZOFineTuneSpec,
+    current: Round | None,
+    view: View,
+    observed: Observed,
+    defaults: Defaults,
 ) -> Iterator[Action]:
     """In the order in which they are to be carried out: stop what is old before anything new starts."""
     for other in view.other_jobs:
         yield from remove("Job", other)
     yield from _stray_config_maps(current, view, observed)
     yield from _cleanup_record(resource, spec, observed, defaults)
+    if current is None:
+        return
     if current.outcome is not None:
         yield from _retire(resource, spec, current, view)
     elif spec.suspend:
@@ -29,10 +37,10 @@ def actions(
         yield from _run(resource, spec, current, view, observed, defaults)
 
 
-def _stray_config_maps(current: Round, view: View, observed: Observed) -> Iterator[Action]:
+def _stray_config_maps(current: Round | None, view: View, observed: Observed) -> Iterator[Action]:
     """ConfigMaps of rounds that are over; one goes after its Job."""
     used = {other["metadata"]["name"] for other in view.other_jobs}
-    if current.outcome is None or view.job is not None:
+    if current is not None and (current.outcome is None or view.job is not None):
         used.add(current.job)
     for found in observed.config_maps:
         labels = found["metadata"].get("labels") or {}
@@ -54,7 +62,11 @@ def _cleanup_record(
 
 
 def _retire(resource: Resource, spec: ZOFineTuneSpec, current: Round, view: View) -> Iterator[Action]:
-    """Let Kubernetes remove the Job in its time, once the stored status has the result."""
+    """Let Kubernetes remove the Job in its time, once the stored status has the result; stop one that runs and has
+    no more to do."""
+    if view.job is not None and view.end is None:
+        yield from remove("Job", view.job)
+        return
     recorded = any(past.number == current.number and past.outcome for past in resource.status.rounds)
     if view.job is None or view.job_deleting or view.end is None or not recorded:
         return
@@ -85,7 +97,7 @@ def _run(
     if not any(_serves(found, wanted_service) for found in observed.services):
         yield Apply(wanted_service)
     if not any(found["metadata"]["name"] == current.job for found in observed.config_maps):
-        yield Apply(document.config_map(owner, spec, current.job))
+        yield Apply(document.config_map(owner, spec, current.job, order_of(current)))
     if view.job is None:
         yield Apply(job.job(owner, spec, current.job, defaults.runtime_image))
         return

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from zo_operator import conditions
 from zo_operator.api.spec import ZOFineTuneSpec
 from zo_operator.api.status import Status
 from zo_operator.reconcile.observed import Emit
-from zo_operator.reconcile.rollout_events import rollout_transitions, since
+from zo_operator.reconcile.rollout_events import Transition, rollout_transitions, since
 
 _MESSAGE_LIMIT = 1024
 
 
-def events(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Iterator[Emit]:
-    """One event for each transition. The keys depend on both statuses and on no clock, so that an operator that
-    died between the event and the status tells it under the same name again."""
-    for kind, reason, message in _transitions(old, new, spec):
+def events(old: Status, new: Status, spec: ZOFineTuneSpec | None, told: Iterable[Transition] = ()) -> Iterator[Emit]:
+    """One event for each transition, and for what the schedule has `told`. The keys depend on both statuses and on
+    no clock, so that an operator that died between the event and the status tells it under the same name again."""
+    look = () if new.schedule is None else (str(new.schedule.probe),)
+    for kind, reason, message in (*told, *_transitions(old, new, spec)):
         number = new.rounds[0].number if new.rounds else 0
         ready = next((c.last_transition_time for c in old.conditions if c.type == conditions.READY), "")
-        key = "/".join((str(number), ready, since(old), reason, message))
+        key = "/".join((str(number), ready, since(old), *look, reason, message))
         yield Emit("Warning" if kind else "Normal", reason, message[:_MESSAGE_LIMIT], key)
 
 
-def _transitions(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Iterator[tuple[bool, str, str]]:
-    """Yield (is a warning, reason, message)."""
+def _transitions(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Iterator[Transition]:
     before, after = old.rounds[:1], new.rounds[:1]
-    if after and (not before or before[0].number != after[0].number):
-        yield False, "RoundStarted", f"round {after[0].number} begins, Job {after[0].job}"
+    begun = bool(after) and (not before or before[0].number != after[0].number)
+    if begun and after[0].outcome is None:
+        why = f" ({after[0].trigger}, {after[0].data_records or 0} fresh records)" if after[0].trigger else ""
+        yield False, "RoundStarted", f"round {after[0].number} begins{why}, Job {after[0].job}"
     if new.last_failure is not None and (old.last_failure is None or old.last_failure.pod != new.last_failure.pod):
         failure, limit = new.last_failure, spec.backoff_limit if spec else 0
         code = "" if failure.exit_code is None else f" with exit code {failure.exit_code}"
@@ -35,8 +37,32 @@ def _transitions(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Itera
         yield True, failure.reason, f"pod {failure.pod} ended{code}{count}: {failure.message}"
     if new.version is not None and new.version != old.version:
         yield False, "VersionPublished", f"version {new.version} at step {new.flushed_step or new.step}"
+    yield from _ended(old, new)
+    yield from _looks(old, new)
     yield from rollout_transitions(old, new)
     yield from _phase(old, new)
+
+
+def _ended(old: Status, new: Status) -> Iterator[Transition]:
+    """Rounds that have ended. Failed ones are told by the phase."""
+    before = {each.number: each.outcome for each in old.rounds}
+    for each in new.rounds[:2]:
+        if each.outcome is None or before.get(each.number) == each.outcome:
+            continue
+        if each.outcome == "Completed" and each is new.rounds[0]:
+            yield False, each.reason or "Completed", _summary(new)
+        elif each.outcome == "Rejected":
+            yield True, "Rejected", f"round {each.number}: {each.message or 'its version is not served'}"
+        elif each.outcome == "Superseded" and each.reason in ("Skipped", "Replaced"):
+            yield False, f"Round{each.reason}", f"round {each.number}: {each.message}"
+
+
+def _looks(old: Status, new: Status) -> Iterator[Transition]:
+    """Looks at the data that failed, each reason once."""
+    before = old.schedule.problem if old.schedule is not None else None
+    after = new.schedule.problem if new.schedule is not None else None
+    if after is not None and (before is None or before.reason != after.reason):
+        yield True, after.reason, f"looking at the data: {after.message}"
 
 
 def _phase(old: Status, new: Status) -> Iterator[tuple[bool, str, str]]:
@@ -49,11 +75,7 @@ def _phase(old: Status, new: Status) -> Iterator[tuple[bool, str, str]]:
         yield True, "Failed", f"{ready.reason}: {ready.message}"
     if new.phase == old.phase:
         return
-    if new.phase == "Succeeded" and old.phase != "RollingOut":
-        yield False, ready.reason, _summary(new)
-    elif new.phase == "RollingOut" and old.phase != "Succeeded":
-        yield False, new.rounds[0].reason or "Completed", _summary(new)
-    elif new.phase == "Suspended":
+    if new.phase == "Suspended":
         yield False, "Suspended", f"suspended after step {new.step}; {ready.message}"
     elif new.phase in ("Running", "Queued"):
         yield False, new.phase, ready.message

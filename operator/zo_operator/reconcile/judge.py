@@ -12,11 +12,16 @@ from zo_operator.reconcile.observed import Observed, Refusal
 from zo_operator.reconcile.view import View, is_suspended
 
 
-def judge(spec: ZOFineTuneSpec, current: Round, view: View, observed: Observed) -> tuple[Verdict, Phase]:
-    """The verdict on a resource whose spec is valid. The first of these that applies is what users see."""
+def judge(
+    spec: ZOFineTuneSpec, current: Round | None, view: View, observed: Observed, idle: Verdict | None
+) -> tuple[Verdict, Phase]:
+    """The verdict on a resource whose spec is valid. The first of these that applies is what users see; `idle` is
+    what a schedule says between two rounds."""
     if observed.refusal is not None:
         return refused(observed.refusal)
-    if current.outcome is not None:
+    if idle is not None and (current is None or current.outcome is not None):
+        return _between(spec, view, idle)
+    if current is not None and current.outcome is not None:
         return _ended(current)
     if spec.suspend:
         return _suspended(view)
@@ -36,8 +41,18 @@ def refused(refusal: Refusal) -> tuple[Verdict, Phase]:
     return Verdict("progressing", refusal.reason, message), "Pending"
 
 
+def _between(spec: ZOFineTuneSpec, view: View, idle: Verdict) -> tuple[Verdict, Phase]:
+    if spec.suspend:
+        return _suspended(view)
+    if not view.stopped:
+        return _stopping()
+    phases: dict[str, Phase] = {"failed": "Failed", "completed": "Succeeded"}
+    return idle, phases.get(idle.kind, "Waiting")
+
+
 def _ended(current: Round) -> tuple[Verdict, Phase]:
-    if current.outcome == "Completed" or (current.outcome, current.reason) == ("RolledBack", REQUESTED):
+    done = current.outcome in ("Completed", "Rejected")
+    if done or (current.outcome, current.reason) == ("RolledBack", REQUESTED):
         message = current.message or "the round is complete"
         return Verdict("completed", current.reason or "Completed", message), "Succeeded"
     return Verdict("failed", current.reason or "Failed", current.message or ""), "Failed"
@@ -53,14 +68,18 @@ def _suspended(view: View) -> tuple[Verdict, Phase]:
 
 def _going(spec: ZOFineTuneSpec, view: View) -> tuple[Verdict, Phase]:
     if view.blocked or view.job_deleting:
-        message = "pods of an earlier Job are still stopping; the log has one writer at a time"
-        return Verdict("progressing", conditions.STOPPING_PREVIOUS, message), "Stopping"
+        return _stopping()
     if spec.queue_name and (view.job is None or is_suspended(view.job)):
         message = f"waiting for Kueue to admit the Job from the queue {spec.queue_name}"
         return Verdict("progressing", conditions.QUEUED, message), "Queued"
     if podfacts.running(view.leader):
         return Verdict("progressing", "Running", "the leader pod runs"), "Running"
     return _pending(view), "Pending"
+
+
+def _stopping() -> tuple[Verdict, Phase]:
+    message = "pods of an earlier Job are still stopping; the log has one writer at a time"
+    return Verdict("progressing", conditions.STOPPING_PREVIOUS, message), "Stopping"
 
 
 def _pending(view: View) -> Verdict:

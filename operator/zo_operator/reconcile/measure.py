@@ -35,12 +35,14 @@ _MOMENTARY = ("stage", "step_seconds", "tokens_per_second", "estimated_completio
 def measured(
     old: Status,
     spec: ZOFineTuneSpec,
-    current: Round,
+    current: Round | None,
     view: View,
     phase: Phase,
     now: datetime,
 ) -> dict[str, Any]:
     """Fields of the new status; those of another round are forgotten."""
+    if current is None:
+        return {"log_uri": spec.storage.uri}
     same_round = bool(old.rounds) and old.rounds[0].number == current.number
     fields: dict[str, Any] = {"step": 0, "log_uri": spec.storage.uri}
     if same_round:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zo_operator.api.status import Round, Status
+from zo_operator.api.status import Outcome, Round, Status
 from zo_operator.reconcile.view import JobEnd, View, failed_pods
 from zo_runtime.progress import Result
 
@@ -15,7 +15,7 @@ def conclude(current: Round, view: View, end: JobEnd, last: Status, now: str) ->
     told = view.result if view.result is not None and view.result.ok == end.succeeded else None
     reason, message = _completed(told) if end.succeeded else _failed(view, end, told)
     fields: dict[str, object] = {
-        "outcome": "Completed" if end.succeeded else "Failed",
+        "outcome": _outcome(told) if end.succeeded else "Failed",
         "reason": reason,
         "message": message or None,
         "completion_time": end.time or now,
@@ -45,7 +45,14 @@ _FROM_RESULT = (
     "version",
     "version_sha256",
     "digest",
+    "verdict",
 )
+
+
+def _outcome(told: Result | None) -> Outcome:
+    """What became of a round whose Job succeeded: a version that the gate did not let through is never served."""
+    rejected = told is not None and told.verdict is not None and not told.verdict.accepted
+    return "Rejected" if rejected else "Completed"
 
 
 def _completed(told: Result | None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from zo_operator import conditions
 from zo_operator.api.spec import ZOFineTuneSpec, parse_spec
 from zo_operator.api.status import Phase, Round, Status
-from zo_operator.conditions import Verdict
+from zo_operator.conditions import Said, Verdict
 from zo_operator.reconcile import pods as podfacts
 from zo_operator.reconcile.children import actions
 from zo_operator.reconcile.events import events
@@ -17,6 +17,7 @@ from zo_operator.reconcile.measure import measured
 from zo_operator.reconcile.observed import Defaults, Leader, Observed, Plan, Resource, timestamp
 from zo_operator.reconcile.outcome import conclude
 from zo_operator.reconcile.rounds import advance
+from zo_operator.reconcile.scheduled import SchedulePlan, look_actions, scheduled
 from zo_operator.reconcile.serve import ServingPlan, refused_here, serve
 from zo_operator.reconcile.view import View, look
 from zo_runtime.errors import InvalidSpec
@@ -42,30 +43,36 @@ def plan(resource: Resource, observed: Observed, now: datetime, defaults: Defaul
     except InvalidSpec as error:
         return _refuse(resource, str(error), timestamp(now))
     rounds = advance(resource, spec, timestamp(now), defaults.history)
-    view = look(rounds[0], observed)
-    if rounds[0].outcome is None and view.end is not None:
+    view = look(_current(rounds), observed)
+    if rounds and rounds[0].outcome is None and view.end is not None:
         if view.result is None and not observed.live:
             return Plan(refresh=True)
         rounds[0] = conclude(rounds[0], view, view.end, resource.status, timestamp(now))
-    rounds[0] = _started(rounds[0], view)
     serving = serve(resource, spec, rounds, observed, now, defaults)
     if serving.refresh:
         return Plan(refresh=True)
     rounds = list(serving.rounds)
+    schedule = scheduled(resource, spec, rounds, serving.status, observed, now, defaults.history)
+    if schedule.refresh:
+        return Plan(refresh=True)
+    rounds, view = _started(schedule.rounds, observed)
+    current = _current(rounds)
     if refused_here(resource, observed.refusal):
         observed = replace(observed, refusal=None)
-    verdict, phase = _with_serving(*judge(spec, rounds[0], view, observed), serving)
-    status = _status(resource, spec, rounds, view, serving, verdict, phase, now)
-    told = tuple(events(resource.status, status, spec))
-    children = tuple(actions(resource, spec, rounds[0], view, observed, defaults))
+    verdict, phase = _with_serving(*judge(spec, current, view, observed, schedule.idle), serving)
+    status = _status(resource, spec, rounds, view, schedule, serving, verdict, phase, now)
+    told = tuple(events(resource.status, status, spec, schedule.told))
+    children = tuple(actions(resource, spec, current, view, observed, defaults))
+    looks = tuple(look_actions(resource, spec, schedule, observed, defaults))
     leader = _leader(spec, view, phase)
-    everything = (*children, *serving.actions, *told)
-    return Plan(everything, status, leader, serving.follow, serving.ask, again=serving.again)
+    everything = (*children, *serving.actions, *looks, *told)
+    again = _earliest(serving.again, schedule.again)
+    return Plan(everything, status, leader, serving.follow, serving.ask, again=again)
 
 
 def _with_serving(verdict: Verdict, phase: Phase, serving: ServingPlan) -> tuple[Verdict, Phase]:
     """A complete round is ready when its version has reached the replicas."""
-    if verdict.kind != "completed" or not serving.unsettled or serving.said is None:
+    if verdict.kind not in ("completed", "waiting") or not serving.unsettled or serving.said is None:
         return verdict, phase
     _, reason, message = serving.said
     return Verdict("progressing", reason, message), "RollingOut"
@@ -79,25 +86,40 @@ def _refuse(resource: Resource, message: str, now: str) -> Plan:
     """Say that the spec is invalid, and touch nothing."""
     old = resource.status
     verdict, phase = invalid(message)
-    last = next((c for c in old.conditions if c.type == conditions.SERVED), None)
     said = conditions.build(
         verdict,
         suspended=False,
         generation=resource.generation,
         old=old.conditions,
         now=now,
-        served=(last.status, last.reason, last.message) if last else None,
+        served=_said(old, conditions.SERVED),
+        fresh=_said(old, conditions.FRESH_DATA),
     )
     update = {"observed_generation": resource.generation, "phase": phase, "conditions": said}
     status = old.model_copy(update=update)
     return Plan(tuple(events(old, status, None)), status)
 
 
-def _started(current: Round, view: View) -> Round:
+def _said(status: Status, kind: str) -> Said | None:
+    last = next((c for c in status.conditions if c.type == kind), None)
+    return (last.status, last.reason, last.message) if last else None
+
+
+def _current(rounds: list[Round]) -> Round | None:
+    return rounds[0] if rounds else None
+
+
+def _started(rounds: list[Round], observed: Observed) -> tuple[list[Round], View]:
+    """The rounds with the current one's start, and the view of it."""
+    view = look(_current(rounds), observed)
     began = (view.job or {}).get("status", {}).get("startTime")
-    if current.start_time is not None or began is None:
-        return current
-    return current.model_copy(update={"start_time": began})
+    if not rounds or rounds[0].start_time is not None or began is None:
+        return rounds, view
+    return [rounds[0].model_copy(update={"start_time": began}), *rounds[1:]], view
+
+
+def _earliest(*moments: float | None) -> float | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _status(
@@ -105,6 +127,7 @@ def _status(
     spec: ZOFineTuneSpec,
     rounds: list[Round],
     view: View,
+    schedule: SchedulePlan,
     serving: ServingPlan,
     verdict: Verdict,
     phase: Phase,
@@ -118,13 +141,15 @@ def _status(
         old=old.conditions,
         now=timestamp(now),
         served=serving.said,
+        fresh=schedule.said,
     )
-    numbers = measured(old, spec, rounds[0], view, phase, now)
+    numbers = measured(old, spec, _current(rounds), view, phase, now)
     return Status(
         observed_generation=resource.generation,
         phase=phase,
         conditions=said,
         rounds=rounds,
+        schedule=schedule.status,
         serving=serving.status,
         **numbers,
     )

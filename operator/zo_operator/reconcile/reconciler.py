@@ -32,6 +32,11 @@ class Outcome:
     again: float | None = None
 
 
+def present() -> datetime:
+    """The present moment by this machine's clock."""
+    return datetime.now(UTC)
+
+
 class Reconciler:
     """Reconciles resources by uid. It remembers nothing: the store and the stored statuses do."""
 
@@ -43,7 +48,7 @@ class Reconciler:
         surveyor: Surveyor,
         asker: Asker,
         settings: Settings,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = present,
     ) -> None:
         self._store, self._executor, self._now = store, executor, now
         self._poller, self._surveyor, self._asker = poller, surveyor, asker

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from zo_operator import names
+from zo_operator.api.schedule_status import Trigger
 from zo_operator.api.spec import ZOFineTuneSpec
-from zo_operator.api.status import Round, Status
+from zo_operator.api.status import Round, RoundVersion, Status
 from zo_operator.reconcile.observed import Resource
 from zo_runtime.config.document import RunSpec
+from zo_runtime.rounds.contract import RoundOrder, VersionReference
 
 # Parts of the run's spec that say how, but not what, is learned. The gate judges what was learned.
 _HOW: dict[str, Any] = {"metrics": True, "gate": True, "storage": {"s3", "flush"}}
@@ -40,41 +43,129 @@ def _hash(content: Any) -> str:
 
 
 def advance(resource: Resource, spec: ZOFineTuneSpec, now: str, limit: int) -> list[Round]:
-    """The rounds as they should be, newest first, with the current one in front.
+    """The rounds as the spec wants them, newest first, with the current one in front; none before the first round
+    of a schedule, which begins them by itself.
 
     A new round begins with the resource, when what is learned changes, and, after a failure, when the pods
-    change. A change of the pods alone gives an unfinished round another Job, and leaves a completed one as is.
+    change. A change of the pods alone gives an unfinished round another Job, and leaves a completed one as is. Under
+    a schedule, a change of what is learned replaces a round that runs, and otherwise waits for the next.
     """
     wanted, template = round_hash(spec, resource.restart), template_hash(spec)
     history = list(resource.status.rounds)
     if not history:
-        return [_begin(resource, 1, wanted, template)]
+        return [] if spec.schedule is not None else [_begin(resource, spec, [], None)]
     head, *past = history
-    if head.hash != wanted or (head.outcome == "Failed" and head.template_hash != template):
+    if _starts_anew(head, spec, wanted, template):
         if head.outcome is None:
-            head = _superseded(head, resource.status, now)
-        return [_begin(resource, head.number + 1, wanted, template), head, *past][:limit]
+            head = superseded(head, resource.status, now, "SpecChanged")
+        history = [head, *past]
+        order = _Order(head.trigger or "Manual", head.data_records) if _ordered(spec, history) else None
+        return trim([_begin(resource, spec, history, order), *history], spec, limit)
     if head.outcome is None and head.template_hash != template:
-        name = _job_name(resource, head.number, wanted, template)
-        head = head.model_copy(update={"template_hash": template, "job": name})
-    return [head, *past][:limit]
+        head = head.model_copy(update={"template_hash": template})
+        head = head.model_copy(update={"job": _job_name(resource, head)})
+    return trim([head, *past], spec, limit)
 
 
-def _begin(resource: Resource, number: int, wanted: str, template: str) -> Round:
-    name = _job_name(resource, number, wanted, template)
-    return Round(number=number, hash=wanted, template_hash=template, job=name)
+def _starts_anew(head: Round, spec: ZOFineTuneSpec, wanted: str, template: str) -> bool:
+    if head.outcome == "Failed":
+        return head.hash != wanted or head.template_hash != template
+    if head.outcome is not None and spec.schedule is not None:
+        return False
+    return head.hash != wanted or head.outcome == "Superseded"
 
 
-def _job_name(resource: Resource, number: int, wanted: str, template: str) -> str:
-    """The uid keeps a resource that was made anew away from what its namesake left behind."""
-    return names.job(resource.name, number, resource.uid + wanted + template)
+def begin(resource: Resource, spec: ZOFineTuneSpec, history: list[Round], trigger: Trigger, records: int) -> Round:
+    """The next round of a schedule, which so many fresh records wait for."""
+    return _begin(resource, spec, history, _Order(trigger, records))
 
 
-def _superseded(head: Round, status: Status, now: str) -> Round:
-    """A round that a change of the spec ended, with what it had reached."""
+@dataclass(frozen=True, slots=True)
+class _Order:
+    trigger: Trigger
+    records: int | None
+
+
+def _begin(resource: Resource, spec: ZOFineTuneSpec, history: list[Round], order: _Order | None) -> Round:
+    made = Round(
+        number=history[0].number + 1 if history else 1,
+        hash=round_hash(spec, resource.restart),
+        template_hash=template_hash(spec),
+        job="",
+    )
+    if order is not None:
+        served = served_version(resource, spec, history)
+        warm = spec.schedule is None or spec.schedule.warm_start
+        update = {"trigger": order.trigger, "data_records": order.records, "served": served}
+        made = made.model_copy(update=update | {"base": served if warm else None})
+    return made.model_copy(update={"job": _job_name(resource, made)})
+
+
+def _ordered(spec: ZOFineTuneSpec, history: list[Round]) -> bool:
+    """Whether the runtime is told what a round continues from: by a schedule, and for ever in a log that had one,
+    where the last version may be one that was rejected."""
+    return spec.schedule is not None or any(past.trigger and _same_log(past.log_uri, spec) for past in history)
+
+
+def served_version(resource: Resource, spec: ZOFineTuneSpec, history: list[Round]) -> RoundVersion | None:
+    """The version of the spec's log that is served now; without serving, the newest that may be. None: the base
+    model."""
+    serving = resource.status.serving
+    if spec.serving is not None and serving is not None and serving.version is not None:
+        if serving.sha256 is not None and _same_log(serving.log_uri, spec):
+            return RoundVersion(version=serving.version, sha256=serving.sha256)
+        return None
+    for past in history:
+        published = past.version is not None and past.version_sha256 is not None
+        if past.outcome == "Completed" and published and _same_log(past.log_uri, spec):
+            return RoundVersion(version=past.version or 0, sha256=past.version_sha256 or "")
+    return None
+
+
+def _same_log(uri: str | None, spec: ZOFineTuneSpec) -> bool:
+    return uri is None or uri.rstrip("/") == spec.storage.uri.rstrip("/")
+
+
+def order_of(current: Round) -> RoundOrder | None:
+    """What the runtime is told of a scheduled round."""
+    if current.trigger is None:
+        return None
+    return RoundOrder(number=current.number, base=_reference(current.base), served=_reference(current.served))
+
+
+def _reference(version: RoundVersion | None) -> VersionReference | None:
+    return None if version is None else VersionReference(version=version.version, sha256=version.sha256)
+
+
+def _job_name(resource: Resource, current: Round) -> str:
+    """The uid keeps a resource that was made anew away from what its namesake left behind; the order keeps a round
+    that was planned twice, by an operator that died in between, from running on what was planned first."""
+    order = order_of(current)
+    told = order.model_dump_json(by_alias=True, exclude_none=True) if order is not None else ""
+    content = resource.uid + current.hash + current.template_hash + told
+    return names.job(resource.name, current.number, content)
+
+
+def trim(rounds: list[Round], spec: ZOFineTuneSpec, limit: int) -> list[Round]:
+    """The rounds worth keeping: with a schedule so many completed ones and so many others, and the current one."""
+    if spec.schedule is None:
+        return rounds[:limit]
+    room = {True: spec.schedule.successful_rounds_history_limit, False: spec.schedule.failed_rounds_history_limit}
+    kept = []
+    for index, each in enumerate(rounds):
+        completed = each.outcome == "Completed"
+        if index == 0 or room[completed] > 0:
+            kept.append(each)
+        room[completed] -= each.outcome is not None
+    return kept
+
+
+def superseded(head: Round, status: Status, now: str, reason: str, message: str | None = None) -> Round:
+    """A round that ends because another takes its place, or none, with what it had reached."""
     update = {
         "outcome": "Superseded",
-        "reason": "SpecChanged",
+        "reason": reason,
+        "message": message,
         "completion_time": now,
         "steps": status.step,
         "accuracy_before": status.accuracy_before,

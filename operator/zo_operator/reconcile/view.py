@@ -46,12 +46,13 @@ class View:
         return self.job is not None and "deletionTimestamp" in self.job["metadata"]
 
 
-def look(current: Round, observed: Observed) -> View:
-    """Sort the observed objects around the current round."""
+def look(current: Round | None, observed: Observed) -> View:
+    """Sort the observed objects around the current round; before the first there is none."""
+    own = current.job if current is not None else None
     jobs = [job for job in observed.jobs if _component(job) == names.COMPONENT_RUNTIME]
-    mine = next((job for job in jobs if job["metadata"]["name"] == current.job), None)
-    others = tuple(job for job in jobs if job["metadata"]["name"] != current.job)
-    pods = tuple(podfacts.of_job(observed.pods, current.job))
+    mine = next((job for job in jobs if job["metadata"]["name"] == own), None)
+    others = tuple(job for job in jobs if job["metadata"]["name"] != own)
+    pods = tuple(podfacts.of_job(observed.pods, own)) if own is not None else ()
     foreign = [pod for pod in observed.pods if pod not in pods and _component(pod) == names.COMPONENT_RUNTIME]
     leader, reading = podfacts.leader(pods), observed.reading
     return View(

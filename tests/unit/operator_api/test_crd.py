@@ -130,8 +130,8 @@ def test_it_fits_into_an_annotation_of_kubectl_apply():
 def test_the_operators_own_fields_are_those_that_the_runtime_sets_aside():
     own = {info.alias for name, info in ZOFineTuneSpec.model_fields.items() if name not in RunSpec.model_fields}
     assert own <= set(CLUSTER_FIELDS)
-    # What later releases add: rounds.
-    assert set(CLUSTER_FIELDS) - own == {"schedule", "rollout"}
+    # What later releases add.
+    assert set(CLUSTER_FIELDS) - own == {"rollout"}
 
 
 def test_every_field_of_the_method_is_bound_to_the_log():
