@@ -15,10 +15,12 @@ from zo_runtime.data.batches import BatchOrder
 from zo_runtime.data.dataset import Dataset, load_dataset
 from zo_runtime.data.digest import dataset_digest
 from zo_runtime.data.examples import Example
+from zo_runtime.data.records import read_records
 from zo_runtime.data.tokenizer import HuggingFaceTokenizer
-from zo_runtime.deltalog.documents import ModelIdentity, RunInfo
+from zo_runtime.deltalog.documents import DataList, ModelIdentity, RunInfo
 from zo_runtime.errors import InvalidData
 from zo_runtime.rounds.gate import require_enough
+from zo_runtime.rounds.look import listed_records
 from zo_runtime.scoring.protocol import PartialScorer
 from zo_runtime.zo.estimator import power_of_two
 from zo_runtime.zo.layout import BankLayout
@@ -52,15 +54,29 @@ class Inputs:
     layout: BankLayout
     method: Method
     run: RunInfo
+    origin: int = 0
+    """Steps of the log before the first one that learns from this data."""
 
     @classmethod
-    def read(cls, document: Document, base: BaseModel) -> Inputs:
-        """Read the data and look at the model. Raise `InvalidData`, `InvalidSpec`, `UnsupportedModel`, ..."""
+    def read(
+        cls, document: Document, base: BaseModel, listed: DataList | None = None, run: RunInfo | None = None
+    ) -> Inputs:
+        """Read the data and look at the model; for a round, read the data that is `listed`. `run` is the model's
+        description, if it was made already, which takes a while.
+
+        Raise `InvalidData`, `InvalidSpec`, `UnsupportedModel`, `StorageError`.
+        """
         spec = document.spec
         tokenizer = HuggingFaceTokenizer(base.tokenizer())
         fixed = spec.gate.regression.source if spec.gate and spec.gate.regression else None
         dataset = load_dataset(
-            spec.data, spec.objective, tokenizer, spec.model.max_length, spec.storage.s3, regression=fixed
+            spec.data,
+            spec.objective,
+            tokenizer,
+            spec.model.max_length,
+            spec.storage.s3,
+            regression=fixed,
+            records=read_records if listed is None else listed_records(listed),
         )
         if not dataset.held_out:
             raise InvalidData(
@@ -70,19 +86,20 @@ class Inputs:
         held_out = dataset.held_out[: spec.evaluation.max_examples]
         if spec.gate is not None:
             require_enough(spec.gate, len(held_out), len(dataset.regression))
-        layout, method = base.layout(spec.optimizer.rank, spec.optimizer.subspaces), method_of(spec)
+        run = run_info(document, base) if run is None else run
         return cls(
             dataset=dataset,
             order=BatchOrder(spec.data.seed, len(dataset.train), spec.optimizer.batch_size),
             held_out=held_out,
-            layout=layout,
-            method=method,
-            run=_run_info(document.metadata.name, spec, base.identity(), layout, method),
+            layout=run.layout(),
+            method=run.method(),
+            run=run,
+            origin=0 if listed is None else listed.first_step - 1,
         )
 
     def batch(self, step: int) -> Sequence[Example]:
-        """The examples of a step."""
-        return [self.dataset.train[i] for i in self.order.indices(step)]
+        """The examples of a step of the log."""
+        return [self.dataset.train[i] for i in self.order.indices(step - self.origin)]
 
     @property
     def sets(self) -> tuple[list[Example], list[Example]]:
@@ -93,7 +110,8 @@ class Inputs:
         """SHA-256 of the run's identity and its data: workers that share a run have the same."""
         identity = self.run.model_dump_json(exclude={"created"})
         judged = dataset_digest(*self.sets)
-        return hashlib.sha256(f"{identity}\n{self.dataset.digest}\n{judged}".encode()).hexdigest()
+        text = f"{identity}\n{self.dataset.digest}\n{judged}\n{self.origin}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def method_of(spec: RunSpec) -> Method:
@@ -110,12 +128,17 @@ def method_of(spec: RunSpec) -> Method:
     )
 
 
-def _run_info(name: str, spec: RunSpec, model: ModelIdentity, layout: BankLayout, method: Method) -> RunInfo:
-    """Whatever makes two runs different runs stands here: another value needs another log."""
+def run_info(document: Document, base: BaseModel) -> RunInfo:
+    """Whatever makes two runs different runs stands here: another value needs another log.
+
+    Raise `UnsupportedModel`, `InvalidSpec`.
+    """
+    spec = document.spec
+    layout, method = base.layout(spec.optimizer.rank, spec.optimizer.subspaces), method_of(spec)
     settings: dict[str, JsonValue] = {
         "objective": spec.objective.model_dump(mode="json", by_alias=True, exclude_none=True),
         "optimizer": spec.optimizer.model_dump(mode="json", by_alias=True, exclude_none=True),
         "data": {"seed": spec.data.seed, "maxLength": spec.model.max_length},
     }
     now = datetime.now(UTC).replace(microsecond=0)
-    return RunInfo.build(name, model, layout, method, settings, now)
+    return RunInfo.build(document.metadata.name, base.identity(), layout, method, settings, now)

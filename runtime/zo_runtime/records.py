@@ -58,6 +58,8 @@ class FlushRecord:
     """Digest of the bank at `step`."""
     total_bytes: int
     """Size of all that this process wrote to the log."""
+    done: int | None = None
+    """How many of these steps are the round's own. Default: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

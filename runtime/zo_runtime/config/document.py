@@ -13,6 +13,7 @@ from zo_runtime.config.model import Model
 from zo_runtime.config.objective import Objective
 from zo_runtime.config.optimizer import Evaluation, Optimizer
 from zo_runtime.config.storage import Storage
+from zo_runtime.rounds.contract import RoundOrder
 
 API_VERSION = "zofinetune.io/v1alpha1"
 KIND = "ZOFineTune"
@@ -73,6 +74,8 @@ class Document(SpecModel):
     """The object's metadata."""
     spec: RunSpec
     """What to run."""
+    round: RoundOrder | None = None
+    """The round to run, which the operator writes. Default: a run without rounds, on all of the data."""
     status: dict[str, Any] | None = None
     """Written by the operator, ignored by the runtime."""
 

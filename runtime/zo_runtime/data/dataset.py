@@ -24,6 +24,8 @@ _CHUNK = 1024
 _MOST_COLUMNS_SHOWN = 30
 
 Progress = Callable[[int], None]
+Records = Callable[[Source, S3, str], Iterator[Read]]
+"""Yields the records of a source, as `read_records` does, which says what the arguments are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,17 @@ def load_dataset(
     s3: S3,
     on_progress: Progress | None = None,
     regression: Source | None = None,
+    records: Records = read_records,
 ) -> Dataset:
     """Read and tokenize the data, and the gate's `regression` set if there is one; `on_progress` is told the number
-    of records read so far, now and then.
+    of records read so far, now and then. `records` reads a source; a round reads just a part of it.
 
     Raise `InvalidData` for missing, empty or unreadable files, fields that no record has, too many unusable
     records and a split that leaves one part empty; `InvalidSpec` for templates and label words.
     """
     drafter = drafter_for(objective, tokenizer)
     builder = ExampleBuilder(drafter, tokenizer, max_length)
-    loader = _Loader(drafter, builder, data.quarantine.max_fraction, s3, on_progress)
+    loader = _Loader(drafter, builder, data.quarantine.max_fraction, s3, records, on_progress)
     examples, quarantine, columns = loader.load(data.train, "spec.data.train")
     if data.evaluation is not None:
         train = examples
@@ -83,9 +86,16 @@ class _Loader:
     """Reads sources one after another with the same objective."""
 
     def __init__(
-        self, drafter: Drafter, builder: ExampleBuilder, max_fraction: float, s3: S3, on_progress: Progress | None
+        self,
+        drafter: Drafter,
+        builder: ExampleBuilder,
+        max_fraction: float,
+        s3: S3,
+        records: Records,
+        on_progress: Progress | None,
     ) -> None:
-        self._drafter, self._builder, self._max_fraction, self._s3 = drafter, builder, max_fraction, s3
+        self._drafter, self._builder, self._max_fraction = drafter, builder, max_fraction
+        self._s3, self._records = s3, records
         self._on_progress = on_progress
         self._read = 0
 
@@ -94,7 +104,7 @@ class _Loader:
         examples: list[Example] = []
         quarantine = Quarantine()
         columns: dict[str, None] = {}
-        for chunk in _chunks(read_records(source, self._s3, where)):
+        for chunk in _chunks(self._records(source, self._s3, where)):
             records = [read for read in chunk if isinstance(read, Record)]
             for record in records:
                 if not record.values.keys() <= columns.keys():

@@ -17,8 +17,6 @@ def round_problems(versions: Sequence[Version]) -> list[str]:
         key = version_key(version.number)
         problems += _base_problems(key, version.base, version.first_step, ends)
         problems += _number_problems(key, version.round, version.data_list, before)
-        if version.verdict is not None and version.round is None:
-            problems.append(f"{key} has a verdict but belongs to no round")
         ends.add(version.last_step)
         before = version
     return problems
@@ -34,9 +32,9 @@ def head_problems(head: Head, versions: Sequence[Version]) -> list[str]:
 
 
 def may_be_served(version: Version) -> bool:
-    """Whether nothing in the log speaks against serving a version: the last one of an accepted round may be, and
-    any version of a run without rounds."""
-    return version.round is None or (version.verdict is not None and version.verdict.accepted)
+    """Whether nothing in the log speaks against serving a version: of a round only the last one, if it was accepted,
+    of a run without rounds any that was not rejected."""
+    return version.round is None if version.verdict is None else version.verdict.accepted
 
 
 def _base_problems(key: str, base: int | None, first: int, ends: set[int]) -> list[str]:

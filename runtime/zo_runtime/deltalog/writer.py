@@ -31,14 +31,14 @@ from zo_runtime.deltalog.fetch import must_exist
 from zo_runtime.deltalog.heartbeat import Heartbeat
 from zo_runtime.deltalog.inventory import Inventory
 from zo_runtime.deltalog.lease import Lease, acquire
-from zo_runtime.deltalog.lineage import follow
+from zo_runtime.deltalog.lineage import follow, tip
 from zo_runtime.deltalog.names import LATEST, metrics_key, segment_key, version_key
 from zo_runtime.deltalog.owner import Identity, Process
 from zo_runtime.deltalog.parquet import encode_metrics, encode_segment
-from zo_runtime.deltalog.round_start import new_head, require_same_round, unfinished
+from zo_runtime.deltalog.round_start import new_head, require_same_round, require_version, unfinished
 from zo_runtime.deltalog.rows import StepRow, require_row
 from zo_runtime.deltalog.stream import stream_segments, stream_with_metrics
-from zo_runtime.rounds.contract import Verdict
+from zo_runtime.rounds.contract import Verdict, VersionReference
 from zo_runtime.storage.protocol import ObjectStore
 from zo_runtime.zo.method import Update
 
@@ -148,6 +148,11 @@ class LogWriter:
         """What makes the bank after `step`; by default that of the head, which a resumed run goes on with."""
         path = self._history.lineage.path(self._history.tip if step is None else step)
         return follow(path, self._read_updates)
+
+    def step_of(self, reference: VersionReference | None) -> int:
+        """The step whose bank a version is; 0 for the base model. Raise `LogMismatch` if the log has another one."""
+        link = require_version(self._history, reference, self._store.uri)
+        return 0 if link is None else tip(link.version)
 
     def begin_round(self, data: DataList, data_digest: str, cursor: int = 0) -> None:
         """Begin the round that `data` describes, or go on with it. `data_digest` names the examples that it makes.

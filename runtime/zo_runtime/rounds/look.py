@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from itertools import takewhile
 
 from zo_runtime.config.data import Source
+from zo_runtime.config.storage import S3
+from zo_runtime.data.dataset import Records
 from zo_runtime.data.formats import Read
-from zo_runtime.data.listing import Gone, ObjectSource
-from zo_runtime.data.records import read_file, require_columns
-from zo_runtime.deltalog.documents import DataEntry
+from zo_runtime.data.listing import Gone, ObjectSource, open_source
+from zo_runtime.data.records import read_file, read_records, require_columns
+from zo_runtime.deltalog.documents import DataEntry, DataList
 from zo_runtime.errors import InvalidData
 from zo_runtime.rounds.fresh import Content, Known, Look, Part, fresh_part, is_settled
 
@@ -65,6 +67,19 @@ def _examine(
 def _common(old: Iterator[Read], new: Iterator[Read]) -> int:
     """How many records at the start are the same in both. By their text, in which NaN is the same as NaN."""
     return sum(1 for _ in takewhile(lambda pair: repr(pair[0]) == repr(pair[1]), zip(old, new, strict=False)))
+
+
+def listed_records(data: DataList) -> Records:
+    """Reads, of the sources that a round learns from and is judged by, just the records of its data list."""
+    listed = {"spec.data.train": data.train, "spec.data.evaluation": data.evaluation}
+
+    def records(source: Source, s3: S3, where: str) -> Iterator[Read]:
+        entries = listed.get(where)
+        if entries is None:
+            return read_records(source, s3, where)
+        return read_entries(open_source(source, s3, where), entries, parser(source, where), where)
+
+    return records
 
 
 def read_entries(objects: ObjectSource, entries: tuple[DataEntry, ...], parse: Parse, where: str) -> Iterator[Read]:

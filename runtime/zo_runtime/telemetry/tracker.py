@@ -66,7 +66,8 @@ class ProgressTracker:
         )
 
     def on_flush(self, record: FlushRecord) -> None:
-        step = max(self.snapshot().step, record.step)  # what is durable is finished: so after a resume
+        done = record.step if record.done is None else record.done
+        step = max(self.snapshot().step, done)  # what is durable is finished: so after a resume
         self._update(step=step, flushed_step=record.step, digest=record.digest)
 
     def on_publish(self, record: PublishRecord) -> None:
