@@ -20,6 +20,8 @@ from zo_runtime.scoring.protocol import Judged
 
 # One-sided, 99 %: a draw of examples that is no worse than it should be looks worse than is allowed once in 100.
 _CERTAINTY = 2.326
+# A share of examples is seldom a binary fraction: what is just allowed must not fail by rounding.
+_ROUNDING = 1e-9
 
 Tokens = tuple[int, ...]
 
@@ -92,13 +94,13 @@ def compare(judged: Sequence[Judged], logged: Evaluation, bounds: Bounds, *, sam
     if found.accuracy is not None and logged.accuracy is not None:
         allowed = bounds.max_accuracy_drop + _CERTAINTY * math.sqrt(_binary_variance(logged) * share)
         told.append(f"accuracy {found.accuracy:.4g}, {logged.accuracy:.4g} in the log, {allowed:.4g} less allowed")
-        if logged.accuracy - found.accuracy > allowed:
+        if logged.accuracy - found.accuracy > allowed + _ROUNDING:
             problems.append("AccuracyDropped")
     if bounds.max_loss_increase is not None:
         spread = statistics.variance(loss for loss, _ in judged) if len(judged) > 1 else 0.0
         allowed = bounds.max_loss_increase + _CERTAINTY * math.sqrt(spread * share)
         told.append(f"loss {found.loss:.4g}, {logged.loss:.4g} in the log, {allowed:.4g} more allowed")
-        if not found.loss - logged.loss <= allowed:  # also where it is no number
+        if not found.loss - logged.loss <= allowed + _ROUNDING:  # also where it is no number
             problems.append("LossRose")
     elif not math.isfinite(found.loss):
         told.append("the loss is not finite")

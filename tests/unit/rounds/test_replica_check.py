@@ -1,0 +1,138 @@
+"""Scoring a replica through its API, and comparing with the log: the pure part."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zo_runtime.data.examples import Example
+from zo_runtime.deltalog.documents import Evaluation
+from zo_runtime.rounds.replica_check import Ask, Bounds, asks, compare, draw, judge
+from zo_runtime.scoring.plan import example_losses
+
+tokens = st.integers(0, 5)
+candidate = st.lists(tokens, min_size=1, max_size=3).map(tuple)
+several = st.lists(candidate, min_size=2, max_size=5, unique=True)
+
+
+def log_probability(prefix, token):
+    """A made-up model: any function of the text before and the token."""
+    return -1 - (hash((prefix, token)) % 1000) / 250
+
+
+def answers(example):
+    return [
+        [log_probability(ask.tokens, token) for token in ask.wanted]
+        if ask.wanted
+        else [
+            log_probability(ask.tokens[:place], ask.tokens[place])
+            for place in range(len(ask.tokens) - ask.tail, len(ask.tokens))
+        ]
+        for ask in asks(example)
+    ]
+
+
+@given(several, st.data())
+def test_candidates_are_judged_as_the_engine_would(candidates, data):
+    target = data.draw(st.integers(0, len(candidates) - 1))
+    example = Example((7, 8, 9), tuple(candidates), target)
+    text = example.prompt
+    rows = [[log_probability(text + c[:k], c[k]) for k in range(len(c))] for c in candidates]
+    assert judge(example, answers(example)) == example_losses([example], "compact", rows)[0]
+    assert all(len(set(ask.wanted)) == len(ask.wanted) for ask in asks(example))
+    assert len({ask.tokens for ask in asks(example)}) == len(asks(example)), "no text is run twice"
+
+
+def test_label_words_of_one_token_take_one_request():
+    example = Example((1, 2), ((3,), (4,)), 1)
+    assert asks(example) == [Ask((1, 2), (3, 4))]
+    loss, right = judge(example, [[math.log(0.25), math.log(0.75)]])
+    assert right
+    assert loss == pytest.approx(-math.log(0.75))
+
+
+def test_many_labels_are_asked_in_parts():
+    example = Example((1,), tuple((token,) for token in range(300)), 299)
+    found = asks(example)
+    assert [len(ask.wanted) for ask in found] == [128, 128, 44]
+    values = [[-1.0 - token for token in ask.wanted] for ask in found]
+    assert judge(example, values)[1] is False
+
+
+def test_one_completion_takes_one_request():
+    example = Example((1, 2), ((3, 4, 5),), 0)
+    assert asks(example) == [Ask((1, 2, 3, 4, 5), tail=3)]
+    assert judge(example, [[-1.0, -2.0, -3.0]]) == (2.0, None)
+
+
+@given(st.integers(1, 50), st.one_of(st.none(), st.integers(1, 60)))
+def test_a_draw_is_the_same_each_time_and_from_all_over(size, count):
+    examples = [Example((n,), ((1,),), 0) for n in range(size)]
+    found = draw(examples, count)
+    assert found == draw(examples, count)
+    assert len(found) == min(size, count or size)
+    assert sorted(found, key=lambda example: example.prompt) == found
+
+
+def test_a_draw_does_not_take_the_first():
+    examples = [Example((n,), ((1,),), 0) for n in range(1000)]
+    assert sum(example.prompt[0] for example in draw(examples, 100)) == pytest.approx(50_000, rel=0.2)
+
+
+def judged(right, wrong, loss=0.5):
+    return [(loss, True)] * right + [(loss, False)] * wrong
+
+
+LOG = Evaluation(loss=0.5, accuracy=0.9, examples=1000)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "same", "passed"),
+    [
+        (900, 100, True, True), (880, 120, True, True), (879, 121, True, False), (0, 1000, True, False),
+        (1000, 0, True, True),
+        (85, 15, True, True), (78, 22, True, False), (500, 500, False, False), (870, 130, False, True),
+    ],
+)  # fmt: skip
+def test_how_much_accuracy_may_be_lost(right, wrong, same, passed):
+    found = compare(judged(right, wrong), LOG, Bounds(0.02), same=same)
+    assert found.passed == passed
+    assert found.reason == ("Passed" if passed else "AccuracyDropped")
+    assert (found.accuracy, found.expected_accuracy) == (right / (right + wrong), 0.9)
+    assert f"on {right + wrong} of 1000 examples" in found.message
+
+
+def test_on_the_very_same_examples_nothing_is_allowed_on_top():
+    assert "0.02 less allowed" in compare(judged(900, 100), LOG, Bounds(0.02), same=True).message
+    assert "0.02 less allowed" not in compare(judged(90, 10), LOG, Bounds(0.02), same=True).message
+
+
+@pytest.mark.parametrize(
+    ("loss", "bound", "passed"),
+    [
+        (0.5, 0.0, True), (0.6, 0.1, True), (0.61, 0.1, False), (math.nan, 0.1, False), (math.inf, None, False),
+        (9, None, True),
+    ],
+)  # fmt: skip
+def test_how_much_the_loss_may_rise(loss, bound, passed):
+    log = Evaluation(loss=0.5, accuracy=None, examples=10)
+    found = compare([(loss, None)] * 10, log, Bounds(1.0, bound), same=True)
+    assert found.passed == passed
+    assert found.reason == ("Passed" if passed else "LossRose")
+    assert found.to_termination_message().isascii()
+
+
+@given(st.integers(1, 400), st.integers(0, 2**32 - 1))
+def test_a_sound_replica_seldom_fails_by_the_draw_alone(drawn, seed):
+    """A replica that is just as good as the log says, on a random part of the examples."""
+    import random
+
+    rng = random.Random(seed)
+    population = [True] * 900 + [False] * 100
+    failures = 0
+    for _ in range(20):
+        part = rng.sample(population, drawn)
+        found = compare([(0.5, right) for right in part], LOG, Bounds(0.0), same=True)
+        failures += not found.passed
+    assert failures <= 5
