@@ -42,10 +42,10 @@ def refused(refusal: Refusal) -> tuple[Verdict, Phase]:
 
 
 def _between(spec: ZOFineTuneSpec, view: View, idle: Verdict) -> tuple[Verdict, Phase]:
-    if spec.suspend:
-        return _suspended(view)
     if not view.stopped:
-        return _stopping()
+        return _suspended(view) if spec.suspend else _stopping()
+    if spec.suspend:  # the Job of the round that has ended may stay, and is not suspended
+        return Verdict("suspended", conditions.SUSPENDED, "no round begins meanwhile"), "Suspended"
     phases: dict[str, Phase] = {"failed": "Failed", "completed": "Succeeded"}
     return idle, phases.get(idle.kind, "Waiting")
 

@@ -254,6 +254,17 @@ def test_a_suspended_round_goes_on_as_the_same_round():
     assert w.round is not None
 
 
+def test_suspended_between_two_rounds_is_suspended_though_the_last_rounds_job_is_there():
+    w = begun(ScheduleWorld(BY_DATA, records=900))
+    w.finish()
+    w.settle()
+    assert w.jobs
+    w.spec["suspend"] = True
+    w.settle()
+    assert w.phase == "Suspended"
+    assert w.said("Suspended")[0] == "True" and w.said("Reconciling")[0] == "False"
+
+
 def test_a_failed_round_is_stalled_and_tried_again_after_pauses_that_grow():
     w = begun(ScheduleWorld(BY_DATA, records=900))
     waits = []
@@ -698,3 +709,42 @@ def test_forbid_ends_a_look_that_replace_began():
     decided = w.settle()
     assert w.probe is None
     assert decided.again is None
+
+
+def test_a_resource_made_anew_on_an_old_log_counts_on_and_continues_from_what_was_accepted():
+    w = ScheduleWorld(BY_DATA, records=900)
+    w.settle()
+    w.look(round=7, accepted={"version": 12, "sha256": sha(12)})
+    w.settle()
+    served = {"version": 12, "sha256": sha(12)}
+    assert w.orders == [{"number": 8, "base": served, "served": served}]
+    w.versions = 12
+    w.finish(REJECTED)
+    w.records = 500
+    w.settle()
+    w.look(round=8, accepted={"version": 12, "sha256": sha(12)})
+    w.settle()
+    assert w.orders[-1] == {"number": 9, "base": served, "served": served}
+
+
+def test_what_was_rolled_back_is_no_base_though_its_log_calls_it_accepted():
+    w = begun(ScheduleWorld(BY_DATA, records=900))
+    w.finish()
+    w.settle()
+    w.status["rounds"][0] |= {"outcome": "RolledBack", "reason": "CheckFailed"}
+    w.records = 500
+    w.look(round=1, accepted={"version": 1, "sha256": sha(1)})
+    w.settle()
+    assert w.orders[-1] == {"number": 2}
+
+
+def test_the_log_may_have_had_its_last_round():
+    w = ScheduleWorld({**BY_DATA, "maxRounds": 7}, records=900)
+    w.settle()
+    w.look(round=7)
+    w.settle()
+    assert w.phase == "Succeeded"
+    assert w.round is None
+    w.spec["storage"] = {"uri": "s3://logs/another"}
+    w.settle()
+    assert w.probe is not None
