@@ -11,10 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from zo_runtime.rounds.contract import Verdict
-
-# kubelet keeps at most 4096 bytes of a termination message.
-TERMINATION_MESSAGE_LIMIT = 4096
+from zo_runtime.rounds.contract import TERMINATION_MESSAGE_LIMIT, Verdict
 
 Phase = Literal["Starting", "Loading", "Evaluating", "Training", "Finished", "Failed"]
 

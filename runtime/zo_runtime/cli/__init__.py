@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "zo_runtime.cli.run:run",
     "explain": "zo_runtime.cli.explain:explain",
     "plan": "zo_runtime.cli.plan:plan",
+    "probe": "zo_runtime.cli.probe:probe",
     "verify": "zo_runtime.cli.log_commands:verify",
     "replay": "zo_runtime.cli.log_commands:replay",
     "inspect": "zo_runtime.cli.log_commands:inspect",

@@ -22,6 +22,9 @@ Metric = Literal["loss", "accuracy"]
 VerdictReason = Literal["Ungated", "Improved", "TooFewExamples", "NoImprovement", "Regressed"]
 # How many names a message carries; counts are whole.
 NAMES_LIMIT = 10
+# kubelet keeps at most so many bytes of a termination message.
+TERMINATION_MESSAGE_LIMIT = 4096
+_SHORT = 300
 
 
 class VersionReference(SpecModel):
@@ -119,3 +122,19 @@ class ProbeResult(_Message):
     """One sentence; on failure the error itself."""
     exit_code: int = 0
     fresh: Fresh = Fresh()
+    round: NonNegativeInt = 0
+    """Number of the log's newest round; 0 before the first. A resource that is made anew on an old log counts on."""
+    accepted: VersionReference | None = None
+    """The log's newest version that may be served: accepted, or published where there were no rounds."""
+
+    def to_termination_message(self) -> str:
+        """JSON of at most `TERMINATION_MESSAGE_LIMIT` bytes: the sentence is cut, then names are left out."""
+        text = self.model_dump_json(by_alias=True, exclude_none=True)
+        if len(text.encode()) <= TERMINATION_MESSAGE_LIMIT:
+            return text
+        message, fresh = self.message, self.fresh
+        if len(message) > _SHORT:
+            message = f"{message[: len(message) // 2]}..."
+        else:
+            fresh = fresh.model_copy(update={"changed": fresh.changed[:-1]})
+        return self.model_copy(update={"message": message, "fresh": fresh}).to_termination_message()

@@ -7,6 +7,7 @@ had, and how far they were used.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +26,8 @@ class Content:
     size: int
     sha256: str
     etag: str
-    usable: Sequence[bool]
-    """For each record whether it can be used, as far as that shows without a tokenizer."""
+    flaws: Sequence[str | None]
+    """For each record why it cannot be used, or None, as far as that shows without a tokenizer."""
     kept: int | None
     """How many records at the start are those that the object's known bytes hold; None if these bytes changed."""
 
@@ -39,13 +40,18 @@ class Part:
     modified: datetime
     bytes: int
     """About how many bytes they are."""
-    usable: int
-    """How many of them can be used."""
+    flaws: Mapping[str, int]
+    """How many of them cannot be used, by reason."""
 
     @property
     def records(self) -> int:
         """How many they are."""
         return self.entry.last - self.entry.first + 1
+
+    @property
+    def usable(self) -> int:
+        """How many of them can be used."""
+        return self.records - sum(self.flaws.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,10 @@ class Look:
     """Objects that were learned from and are other ones now, by name."""
     gone: int = 0
     """Objects that were learned from and are no longer there."""
+
+    def flaws(self) -> dict[str, int]:
+        """How many fresh records cannot be used, by reason, the most frequent first."""
+        return dict(sum((Counter(part.flaws) for part in self.parts), Counter[str]()).most_common())
 
     def summary(self) -> Fresh:
         """The same in numbers."""
@@ -91,11 +101,11 @@ def fresh_part(listed: Listed, known: DataEntry | None, content: Content) -> Par
     Records are counted as the format reads them. Where bytes were added in the middle of what had been the last
     record, that record has become another one, and is fresh.
     """
-    records = len(content.usable)
+    records = len(content.flaws)
     first = 1 if known is None else min(known.last, content.kept or 0) + 1
     if first > records:
         return None
-    usable = sum(content.usable[first - 1 :])
+    flaws = Counter(flaw for flaw in content.flaws[first - 1 :] if flaw is not None)
     entry = DataEntry(
         name=listed.name,
         etag=content.etag,
@@ -105,7 +115,7 @@ def fresh_part(listed: Listed, known: DataEntry | None, content: Content) -> Par
         last=records,
         records=records,
     )
-    return Part(entry, listed.modified, content.size * (records - first + 1) // records, usable)
+    return Part(entry, listed.modified, content.size * (records - first + 1) // records, flaws)
 
 
 def take(parts: Iterable[Part], most: int) -> tuple[DataEntry, ...]:

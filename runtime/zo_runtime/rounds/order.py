@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from zo_runtime.config.document import RunSpec
-from zo_runtime.data.formats import Read
 from zo_runtime.data.listing import open_source
 from zo_runtime.deltalog.data_list import load_data_list
 from zo_runtime.deltalog.documents import DataEntry, DataList, Head, Version
@@ -14,7 +13,7 @@ from zo_runtime.deltalog.writer import LogWriter
 from zo_runtime.errors import InvalidData, LogMismatch
 from zo_runtime.rounds.contract import RoundOrder, VersionReference
 from zo_runtime.rounds.fresh import Look, consumed, take
-from zo_runtime.rounds.look import look, parser
+from zo_runtime.rounds.look import FlawOf, assume_sound, look, parser
 from zo_runtime.storage.protocol import ObjectStore
 from zo_runtime.zo.method import Update
 
@@ -64,12 +63,10 @@ def concluded(store: ObjectStore, versions: Sequence[Version]) -> list[DataList]
     return list(in_order(lambda each: load_data_list(store, *each), named))
 
 
-def fresh_data(
-    spec: RunSpec, learned: Iterable[DataList], is_usable: Callable[[Read], bool] = lambda read: True
-) -> Look:
+def fresh_data(spec: RunSpec, learned: Iterable[DataList], flaw_of: FlawOf = assume_sound) -> Look:
     """A look at the training source. Raise `InvalidData`, `StorageError`."""
     objects = open_source(spec.data.train, spec.storage.s3, _TRAIN)
-    return look(objects, consumed(learned), parser(spec.data.train, _TRAIN), is_usable)
+    return look(objects, consumed(learned), parser(spec.data.train, _TRAIN), flaw_of)
 
 
 def budget(spec: RunSpec) -> int:
@@ -108,7 +105,7 @@ def _evaluation(spec: RunSpec) -> tuple[DataEntry, ...] | None:
     if source is None:
         return None
     objects = open_source(source, spec.storage.s3, _EVALUATION)
-    found = look(objects, {}, parser(source, _EVALUATION), lambda read: True)
+    found = look(objects, {}, parser(source, _EVALUATION))
     return take(found.parts, sum(part.records for part in found.parts))
 
 

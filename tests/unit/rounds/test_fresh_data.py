@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from zo_runtime.config.data import Source
-from zo_runtime.data.formats import Record
+from zo_runtime.data.formats import Read, Record
 from zo_runtime.data.listing import Gone, Listed
 from zo_runtime.deltalog.documents import DataEntry, DataList
 from zo_runtime.errors import InvalidData
@@ -49,8 +49,8 @@ class FakeSource:
         return self.objects[name], self.etags[name]
 
 
-def usable(read: object) -> bool:
-    return isinstance(read, Record)
+def flaw_of(read: Read) -> str | None:
+    return None if isinstance(read, Record) else read.reason
 
 
 def half_of(data: bytes) -> bytes:
@@ -141,7 +141,7 @@ class DataMachine(RuleBasedStateMachine):
         return found
 
     def look(self) -> Look:
-        return look(self.source, consumed(self.lists), PARSE, usable)
+        return look(self.source, consumed(self.lists), PARSE, flaw_of)
 
     @invariant()
     def nothing_is_learned_twice(self) -> None:
@@ -173,7 +173,7 @@ TestDataMachine.settings = settings(
 
 
 def entries_of(source: FakeSource, most: int = 100) -> tuple[DataEntry, ...]:
-    return take(look(source, {}, PARSE, usable).parts, most)
+    return take(look(source, {}, PARSE, flaw_of).parts, most)
 
 
 def test_the_oldest_objects_come_first_and_the_last_is_cut() -> None:
@@ -192,15 +192,17 @@ def test_a_look_says_what_it_saw() -> None:
     source.put("b.jsonl", b'{"id": 3}\n', 10)
     source.put("empty.jsonl", b"", 0)
     data = DataList(round=1, first_step=1, base=None, served=None, train=entries_of(source))
-    fresh = look(source, {}, PARSE, usable).summary()
+    found = look(source, {}, PARSE, flaw_of)
+    assert found.flaws() == {"bad JSON": 1}
+    fresh = found.summary()
     assert (fresh.objects, fresh.records, fresh.quarantined, fresh.bytes) == (2, 3, 1, 39)
     assert fresh.oldest == START + timedelta(seconds=10)
     source.put("a.jsonl", source.objects["a.jsonl"] + b'{"id": 4}\n', 40)
     source.put("b.jsonl", b'{"id": 9}\n', 50)
-    fresh = look(source, consumed([data]), PARSE, usable).summary()
+    fresh = look(source, consumed([data]), PARSE, flaw_of).summary()
     assert (fresh.objects, fresh.records, fresh.changed, fresh.changed_count) == (1, 1, ("b.jsonl",), 1)
     del source.objects["b.jsonl"]
-    assert look(source, consumed([data]), PARSE, usable).summary().gone_count == 1
+    assert look(source, consumed([data]), PARSE, flaw_of).summary().gone_count == 1
 
 
 def test_an_object_that_a_round_needs_is_named_when_it_is_gone_or_changed_but_may_grow() -> None:
@@ -241,7 +243,7 @@ def test_a_last_record_that_was_cut_short_is_fresh_when_it_is_whole(
     source.put(name, before)
     data = DataList(round=1, first_step=1, base=None, served=None, train=entries_of(source))
     source.put(name, after)
-    found = look(source, consumed([data]), PARSE, usable)
+    found = look(source, consumed([data]), PARSE, flaw_of)
     reads = list(read_entries(source, take(found.parts, 9), PARSE, "spec.data.train"))
     assert [r.values["id"] for r in reads if isinstance(r, Record)] == fresh
     assert found.changed == ()
