@@ -18,9 +18,11 @@ from zo_runtime.deltalog.documents import Evaluation, Version
 from zo_runtime.deltalog.quarantine_file import put_quarantine
 from zo_runtime.deltalog.writer import LogWriter
 from zo_runtime.errors import LogCorrupt, ZOError
-from zo_runtime.inputs import BaseModel, Inputs
+from zo_runtime.inputs import BaseModel, Inputs, run_info
 from zo_runtime.progress import Progress, Result
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord
+from zo_runtime.rounds.gate import UNGATED
+from zo_runtime.rounds.order import data_for, describe, unfinished_cursor
 from zo_runtime.scoring.protocol import Scorer
 from zo_runtime.storage.open import open_store
 from zo_runtime.storage.protocol import ObjectStore
@@ -28,12 +30,10 @@ from zo_runtime.telemetry.metrics import MetricsObserver, RunMetrics
 from zo_runtime.telemetry.observer import Observers
 from zo_runtime.telemetry.server import TelemetryServer
 from zo_runtime.telemetry.tracker import ProgressTracker
-from zo_runtime.train import Ending, Training
+from zo_runtime.train import Conclude, Ending, Training
 from zo_runtime.workers.leader import SharedScorer
 from zo_runtime.workers.membership import Membership
 from zo_runtime.zo.bank import Bank
-from zo_runtime.zo.layout import BankLayout
-from zo_runtime.zo.method import Method
 
 
 @contextmanager
@@ -93,11 +93,10 @@ class Job:
     def _run(self, stack: ExitStack) -> Result:
         spec = self._spec
         self._observer.on_phase("Loading")
-        inputs = Inputs.read(self._document, self._base)
+        store = open_store(spec.storage.uri, spec.storage.s3)
+        inputs, log = self._open_round(store, stack) if self._document.round else self._open(store, stack)
         dataset = inputs.dataset
         self._observer.on_message(f"{len(dataset.train)} examples to learn from, {len(dataset.held_out)} held out")
-        store = open_store(spec.storage.uri, spec.storage.s3)
-        log = stack.enter_context(LogWriter.open(store, inputs.run, data_digest=dataset.digest))
         self._keep_quarantine(store, dataset)
         training = self._prepare(inputs, log, stack)
         self._observer.on_phase("Training")
@@ -105,7 +104,24 @@ class Job:
         if isinstance(training.scorer, SharedScorer):
             training.scorer.dismiss()
         self._observer.on_phase("Finished")
-        return self._result(log, ending)
+        return self._result(log, training, ending)
+
+    def _open(self, store: ObjectStore, stack: ExitStack) -> tuple[Inputs, LogWriter]:
+        """All of the data, and the log."""
+        inputs = Inputs.read(self._document, self._base)
+        return inputs, stack.enter_context(LogWriter.open(store, inputs.run, data_digest=inputs.dataset.digest))
+
+    def _open_round(self, store: ObjectStore, stack: ExitStack) -> tuple[Inputs, LogWriter]:
+        """The log in the ordered round, and the data that the round learns from, which only the log tells."""
+        spec, order = self._spec, self._document.round
+        assert order is not None
+        run = run_info(self._document, self._base)
+        log = stack.enter_context(LogWriter.open(store, run, data_digest=None))
+        listed = data_for(spec, order, log, store)
+        inputs = Inputs.read(self._document, self._base, listed, run)
+        log.begin_round(listed, inputs.dataset.digest, unfinished_cursor(spec, log))
+        self._observer.on_message(describe(listed))
+        return inputs, log
 
     def _keep_quarantine(self, store: ObjectStore, dataset: Dataset) -> None:
         """Set the records that do not fit beside the log, where their owner finds them."""
@@ -119,7 +135,7 @@ class Job:
         self._observer.on_message(f"loading {spec.model.name} into vLLM")
         scorer = self._scorer(inputs)
         stack.callback(scorer.close)
-        bank = self._restore(log, inputs.layout, inputs.method, scorer)
+        bank = self._restore(log, inputs, scorer)
         return Training(
             optimizer=spec.optimizer,
             evaluation=spec.evaluation,
@@ -132,7 +148,14 @@ class Job:
             log=log,
             observer=self._observer,
             stop_requested=self._stop_requested,
+            origin=inputs.origin,
+            round=log.head.round,
+            conclude=self._gate(log),
         )
+
+    def _gate(self, log: LogWriter) -> Conclude | None:
+        """What judges the last state of a round; none for a run without rounds."""
+        return None if log.head.round is None else lambda judged, step: UNGATED
 
     def _scorer(self, inputs: Inputs) -> Scorer:
         """The engine of this machine, together with those of the followers if there are any."""
@@ -143,23 +166,26 @@ class Job:
 
         notify = self._observer.on_message
         meeting = LeaderRendezvous(self._place.port, self._place.size, self._stop_requested, notify)
-        return SharedScorer(local, inputs.method.directions, meeting.meet, inputs.fingerprint(), notify)
+        return SharedScorer(
+            local, inputs.method.directions, meeting.meet, inputs.fingerprint(), notify, sets=inputs.sets
+        )
 
-    def _restore(self, log: LogWriter, layout: BankLayout, method: Method, scorer: Scorer) -> Bank:
-        """Bring a fresh bank, and the scorer's replica, to the log's last durable step."""
-        bank = Bank(layout, method)
-        for version in log.versions:
-            evaluation = _evaluated(version)
+    def _restore(self, log: LogWriter, inputs: Inputs, scorer: Scorer) -> Bank:
+        """Bring a fresh bank, and the scorer's replica, to the log's head."""
+        bank, origin = Bank(inputs.layout, inputs.method), inputs.origin
+        for version in _versions(log):
+            evaluation, done = _evaluated(version), version.last_step - origin
             self._tracker.on_evaluation(
-                EvaluationRecord(version.last_step, evaluation.loss, evaluation.accuracy, evaluation.examples, 0.0)
+                EvaluationRecord(done, evaluation.loss, evaluation.accuracy, evaluation.examples, 0.0)
             )
             self._tracker.on_publish(PublishRecord(version.number, version.last_step, version.digest))
         if log.step:
-            self._observer.on_message(f"resuming after step {log.step}")
+            if log.step > origin:
+                self._observer.on_message(f"resuming after step {log.step - origin}")
             updates = list(log.updates())
             bank.apply(updates)
             scorer.apply(updates)
-            self._tracker.on_flush(FlushRecord(log.step, 0, log.head.digest, log.total_bytes))
+            self._tracker.on_flush(FlushRecord(log.step, 0, log.head.digest, log.total_bytes, log.step - origin))
         if bank.digest() != log.head.digest:
             raise LogCorrupt(
                 f"{self._spec.storage.uri}: replaying {log.step} steps gives the bank {bank.digest()}, the log says "
@@ -167,25 +193,35 @@ class Job:
             )
         return bank
 
-    def _result(self, log: LogWriter, ending: Ending) -> Result:
-        first, last = _evaluated(log.versions[0]), _evaluated(log.versions[-1])
+    def _result(self, log: LogWriter, training: Training, ending: Ending) -> Result:
+        versions = training.versions()
+        newest, first, last = versions[-1], _evaluated(versions[0]), _evaluated(versions[-1])
+        verdict = newest.verdict
+        rejected = verdict is not None and not verdict.accepted
         return Result(
             ok=True,
-            reason=ending,
-            message=f"{log.step} steps, version {log.versions[-1].number}",
-            steps=log.step,
+            reason="Rejected" if rejected else ending,
+            message=f"{training.done} steps, version {newest.number}",
+            steps=training.done,
             seconds=round(time.monotonic() - self._start, 3),
             accuracy_before=first.accuracy,
             accuracy_after=last.accuracy,
             loss_before=first.loss,
             loss_after=last.loss,
             log_uri=self._spec.storage.uri,
-            version=log.versions[-1].number,
+            version=newest.number,
             version_sha256=log.version_sha256,
             digest=log.head.digest,
             bytes_per_step=round(log.total_bytes / log.step, 2),
             quarantined=self._tracker.snapshot().quarantined,
+            round=training.round,
+            verdict=verdict,
         )
+
+
+def _versions(log: LogWriter) -> list[Version]:
+    """The versions of the round that the log is in, or of the run where there are no rounds."""
+    return [version for version in log.versions if version.round == log.head.round]
 
 
 def _evaluated(version: Version) -> Evaluation:

@@ -14,7 +14,7 @@ import transformers
 from zo_runtime.config.model import Model
 from zo_runtime.config.optimizer import DEFAULT_TARGETS
 from zo_runtime.data.examples import Example
-from zo_runtime.scoring.plan import Mode
+from zo_runtime.scoring.plan import Mode, evaluation
 from zo_runtime.scoring.protocol import Scorer
 from zo_runtime.scoring.reference import ReferenceScorer
 from zo_runtime.scoring.shapes import adapted_shapes
@@ -68,7 +68,7 @@ def main() -> None:
         batch = examples(scorer.tokenizer, words)
         out[objective] = {
             "gradients": [gradients(one, batch, method.epsilon) for one in scorers],
-            "losses": [one.evaluate(batch).loss for one in scorers],
+            "losses": [evaluation(one.judge(batch)).loss for one in scorers],
         }
     modes: set[Mode] = scorer.modes
     out["modes"] = sorted(modes)

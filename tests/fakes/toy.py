@@ -13,8 +13,8 @@ import numpy as np
 
 from zo_runtime.data.examples import Example
 from zo_runtime.deltalog.documents import ModelIdentity
-from zo_runtime.scoring.plan import evaluation, example_losses, step_items, step_losses
-from zo_runtime.scoring.protocol import Evaluation, Item, Judged, Losses, Part
+from zo_runtime.scoring.plan import example_losses, step_items, step_losses
+from zo_runtime.scoring.protocol import Item, Judged, Losses, Part
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.layout import BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
@@ -42,9 +42,6 @@ class ToyScorer:
             (plus, _), (minus, _) = (self._losses([example], e, step, direction)[0] for e in (eps, -eps))
             pairs.append((plus, minus))
         return Part(pairs, 2 * sum(len(e.prompt) for _, e in items))
-
-    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
-        return evaluation(self.judge(examples))
 
     def judge(self, examples: Sequence[Example]) -> list[Judged]:
         return self._losses(examples, 0.0, 1, 0)

@@ -1,4 +1,4 @@
-"""What the training loop asks of an engine: apply updates, score a batch, evaluate.
+"""What the training loop asks of an engine: apply updates, score a batch, judge examples.
 
 Arguments and results are token ids, step numbers and scalars only, so that an implementation may live in another
 process or on another machine: nothing here assumes shared memory.
@@ -56,8 +56,11 @@ class Scorer(Protocol):
     def score(self, examples: Sequence[Example], step: int) -> Losses:
         """Score the batch around the replica along the directions of step `step`, which is the next one."""
 
-    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
         """Score examples at the replica itself."""
+
+    def reset(self) -> None:
+        """Take the replica back to step 0."""
 
     def digest(self) -> str:
         """Digest of the replica, `Bank.digest`."""
@@ -67,13 +70,7 @@ class Scorer(Protocol):
 
 
 class PartialScorer(Scorer, Protocol):
-    """A scorer that can do a part of a step or of an evaluation, so that several can share one."""
+    """A scorer that can do a part of a step, so that several can share one."""
 
     def score_items(self, items: Sequence[Item], step: int) -> Part:
         """Score items of step `step`, ordered by direction. A loss must not depend on what else is scored."""
-
-    def judge(self, examples: Sequence[Example]) -> list[Judged]:
-        """Score examples at the replica itself."""
-
-    def reset(self) -> None:
-        """Take the replica back to step 0."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from zo_runtime.data.examples import Example
-from zo_runtime.scoring.plan import evaluation, example_losses, step_losses
-from zo_runtime.scoring.protocol import Evaluation, Judged, Losses, Part
+from zo_runtime.scoring.plan import example_losses, step_losses
+from zo_runtime.scoring.protocol import Judged, Losses, Part
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.layout import BankLayout, subspace_of
 from zo_runtime.zo.method import Method, Update
@@ -46,10 +46,15 @@ class ReferenceScorer:
         tokens = 2 * bank.method.directions * sum(len(e.prompt) for e in examples)
         return step_losses(Part(pairs, tokens), bank.method.directions)
 
-    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
-        """`Scorer.evaluate`."""
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
+        """`Scorer.judge`."""
         self._load(0.0, 1, 0)
-        return evaluation(self._losses(examples))
+        judged: list[Judged] = self._losses(examples)
+        return judged
+
+    def reset(self) -> None:
+        """`Scorer.reset`."""
+        self._bank = Bank(self._bank.layout, self._bank.method)
 
     def digest(self) -> str:
         """`Scorer.digest`."""

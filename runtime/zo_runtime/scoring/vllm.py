@@ -15,13 +15,12 @@ from zo_runtime.scoring.plan import (
     Mode,
     Query,
     choose_mode,
-    evaluation,
     example_losses,
     plan_queries,
     step_items,
     step_losses,
 )
-from zo_runtime.scoring.protocol import Evaluation, Item, Judged, Losses, Part
+from zo_runtime.scoring.protocol import Item, Judged, Losses, Part
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
@@ -94,19 +93,15 @@ class VllmScorer:
         of = {key: loss for key, (loss, _) in zip(order, losses, strict=True)}
         return Part([(of[2 * j, i], of[2 * j + 1, i]) for i, (j, _) in enumerate(items)], tokens)
 
-    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
-        """`Scorer.evaluate`, through the first slot without its probe."""
-        return evaluation(self.judge(examples))
-
     def judge(self, examples: Sequence[Example]) -> list[Judged]:
-        """`PartialScorer.judge`."""
+        """`Scorer.judge`, through the first slot without its probe."""
         if not examples:
             return []
         self._llm.collective_rpc("zo_clear")
         return self._losses([(0, example) for example in examples])[0]
 
     def reset(self) -> None:
-        """`PartialScorer.reset`: set the slots up anew."""
+        """`Scorer.reset`: set the slots up anew."""
         self._set_up()
 
     def digest(self) -> str:

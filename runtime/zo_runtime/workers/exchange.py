@@ -3,8 +3,9 @@
 A message is a header [operation, a, b] from the leader, then what the operation says:
 
     UPDATES  a rows of b numbers   the rows: step, step before, learning rate, coefficients
-    SCORE    step a                all gather the losses of their items
-    JUDGE                          all gather losses and verdicts of their held-out examples
+    SCORE    step a                the leader collects the losses of everybody's items
+    JUDGE    set a                 the leader collects losses and hits of everybody's share of that set's examples
+    RESET                          nothing: every bank is back at step 0
     DIGEST                         all gather the digests of their banks
     CLOSE                          nothing: the run is over
 """
@@ -20,7 +21,7 @@ from zo_runtime.data.examples import Example
 from zo_runtime.errors import EngineFailed, InvalidData
 from zo_runtime.scoring.protocol import Item, Judged, Part, PartialScorer
 from zo_runtime.workers.group import Floats, Group
-from zo_runtime.workers.sharing import cost, gather_rows, shares
+from zo_runtime.workers.sharing import collect_rows, cost, shares
 from zo_runtime.zo.method import Update
 
 
@@ -32,6 +33,7 @@ class Operation(IntEnum):
     JUDGE = 3
     DIGEST = 4
     CLOSE = 5
+    RESET = 6
 
 
 def announce(group: Group, operation: Operation, a: int = 0, b: int = 0) -> None:
@@ -61,20 +63,20 @@ def _update(step: int, previous: int, learning_rate: float, coefficients: tuple[
 
 
 def score_together(group: Group, scorer: PartialScorer, items: Sequence[Item], step: int) -> Part:
-    """Score this worker's share of the items, and gather everybody's."""
+    """Score this worker's share of the items, and collect everybody's: all for the leader, nothing for the others."""
     parts = shares([cost(example) for _, example in items], group.size)
     mine = scorer.score_items(items[parts[group.rank]], step)
-    pairs = gather_rows(group, np.array(mine.pairs, np.float64).reshape(-1, 2), parts)
-    tokens = sum(int(count[0]) for count in group.gather(np.array([mine.tokens], np.float64)))
+    pairs, tokens = collect_rows(group, np.array(mine.pairs, np.float64).reshape(-1, 2), parts, mine.tokens)
     return Part([(plus, minus) for plus, minus in pairs.tolist()], tokens)
 
 
 def judge_together(group: Group, scorer: PartialScorer, examples: Sequence[Example]) -> list[Judged]:
-    """Judge this worker's share of the examples, and gather everybody's. NaN stands for "nothing to choose"."""
+    """Judge this worker's share of the examples, and collect everybody's: all for the leader, nothing for the others.
+    NaN stands for "nothing to choose"."""
     parts = shares([cost(example) for example in examples], group.size)
     judged = scorer.judge(examples[parts[group.rank]])
     mine = [(loss, np.nan if right is None else float(right)) for loss, right in judged]
-    rows = gather_rows(group, np.array(mine, np.float64).reshape(-1, 2), parts)
+    rows, _ = collect_rows(group, np.array(mine, np.float64).reshape(-1, 2), parts)
     return [(loss, None if np.isnan(right) else bool(right)) for loss, right in rows.tolist()]
 
 

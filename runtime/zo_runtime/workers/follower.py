@@ -24,17 +24,20 @@ from zo_runtime.workers.group import Group, WorkerLost
 
 @dataclass(slots=True)
 class Follower:
-    """One worker beside the leader. `batch` gives the examples of a step, the same that the leader draws."""
+    """One worker beside the leader. `batch` gives the examples of a step, the same that the leader draws; `sets` are
+    those to judge, in the leader's order."""
 
     scorer: PartialScorer
     directions: int
     batch: Callable[[int], Sequence[Example]]
-    held_out: Sequence[Example]
+    sets: Sequence[Sequence[Example]]
     fingerprint: str
     meet: Callable[[], Group]
     notify: Callable[[str], None]
     step: int = 0
     """The last update that the replica holds."""
+    resets: int = 0
+    """How often the leader took all replicas back to step 0."""
 
     def run(self) -> None:
         """Serve until the leader says that the run is over; meet again whenever the group breaks."""
@@ -54,10 +57,9 @@ class Follower:
     def _join(self, group: Group) -> None:
         """The counterpart of the leader's `_form`."""
         require_one_input(group, self.fingerprint)
-        found = [int(step[0]) for step in group.gather(np.array([self.step], np.float64))]
-        if self.step > found[0]:
-            self.scorer.reset()
-            self.step = 0
+        resets, step = (int(value) for value in group.gather(np.array([self.resets, self.step], np.float64))[0])
+        if self.resets != resets or self.step > step:
+            self._reset(resets)
         self._serve(group)
         require_one_bank(group, self.scorer.digest())
         self.notify(f"worker {group.rank} of {group.size} at step {self.step}")
@@ -72,10 +74,16 @@ class Follower:
         elif operation is Operation.SCORE:
             score_together(group, self.scorer, step_items(self.batch(a), self.directions), a)
         elif operation is Operation.JUDGE:
-            judge_together(group, self.scorer, self.held_out)
+            judge_together(group, self.scorer, self.sets[a])
+        elif operation is Operation.RESET:
+            self._reset(self.resets + 1)
         else:
             require_one_bank(group, self.scorer.digest())
         return True
+
+    def _reset(self, resets: int) -> None:
+        self.scorer.reset()
+        self.step, self.resets = 0, resets
 
     def _apply(self, group: Group, count: int, width: int) -> None:
         if not count:

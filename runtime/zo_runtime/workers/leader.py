@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from zo_runtime.data.examples import Example
-from zo_runtime.scoring.plan import evaluation, step_items, step_losses
-from zo_runtime.scoring.protocol import Evaluation, Losses, PartialScorer
+from zo_runtime.scoring.plan import step_items, step_losses
+from zo_runtime.scoring.protocol import Judged, Losses, PartialScorer
 from zo_runtime.workers.exchange import (
     Operation,
     announce,
@@ -30,7 +30,8 @@ class SharedScorer:
     """`Scorer` over a group of workers. While a worker is missing, the others wait for it.
 
     `meet` waits for all workers and forms a group; it may raise `Interrupted`. `fingerprint` (hex) names the data,
-    the model and the settings, on which all workers must agree.
+    the model and the settings, on which all workers must agree. `sets` are the examples that can be judged: the
+    followers have the same, in the same order.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class SharedScorer:
         meet: Callable[[], Group],
         fingerprint: str,
         notify: Callable[[str], None],
+        sets: Sequence[Sequence[Example]],
     ):
         self._local, self._directions, self._fingerprint = local, directions, fingerprint
-        self._meet, self._notify = meet, notify
+        self._meet, self._notify, self._sets = meet, notify, sets
         self._group: Group | None = None
         self._history: list[Floats] = []  # the rows of every update so far, for those who come late
-        self._step = 0
+        self._step = self._resets = 0
 
     def apply(self, updates: Sequence[Update]) -> None:
         """`Scorer.apply`."""
@@ -72,14 +74,28 @@ class SharedScorer:
 
         return self._together(together)
 
-    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
-        """`Scorer.evaluate`."""
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
+        """`Scorer.judge` for one of the sets."""
+        number = [known is examples for known in self._sets].index(True)
 
-        def together(group: Group) -> Evaluation:
-            announce(group, Operation.JUDGE)
-            return evaluation(judge_together(group, self._local, examples))
+        def together(group: Group) -> list[Judged]:
+            announce(group, Operation.JUDGE, number)
+            return judge_together(group, self._local, examples)
 
         return self._together(together)
+
+    def reset(self) -> None:
+        """`Scorer.reset`."""
+        self._local.reset()
+        self._history.clear()
+        self._step = 0
+        self._resets += 1
+        if self._group is None:
+            return
+        try:
+            announce(self._group, Operation.RESET)
+        except WorkerLost as lost:
+            self._lose(lost)
 
     def digest(self) -> str:
         """`Scorer.digest`. Raise `EngineFailed` where a worker's bank differs."""
@@ -119,7 +135,8 @@ class SharedScorer:
         group = self._meet()
         try:
             require_one_input(group, self._fingerprint)
-            found = [int(step[0]) for step in group.gather(np.array([self._step], np.float64))]
+            here = np.array([self._resets, self._step], np.float64)
+            found = [(int(resets), int(step)) for resets, step in group.gather(here)]
             rows = np.concatenate(self._history) if self._history else np.zeros((0, 3 + self._directions))
             missing = rows[rows[:, 0] > common_step(found)]
             _send_updates(group, missing)
@@ -137,11 +154,12 @@ class SharedScorer:
             self._group = None
 
 
-def common_step(steps: Sequence[int]) -> int:
-    """The step that every worker can start from. A follower that is ahead of the leader starts anew: it saw what
-    a leader that died never made durable."""
-    leader = steps[0]
-    return min(step if step <= leader else 0 for step in steps)
+def common_step(found: Sequence[tuple[int, int]]) -> int:
+    """The step that every worker can start from, by how often each was reset and the step it is at, leader first. A
+    follower that is ahead of the leader starts anew: it saw what a leader that died never made durable. So does one
+    that missed a reset or is from another leader's time: it may stand on another path to the same step."""
+    resets, leader = found[0]
+    return min(step if times == resets and step <= leader else 0 for times, step in found)
 
 
 def _send_updates(group: Group, rows: Floats) -> None:

@@ -25,10 +25,17 @@ def shares(costs: Sequence[int], workers: int) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def gather_rows(group: Group, mine: Floats, parts: Sequence[slice]) -> Floats:
-    """Everybody's rows in order: `mine` [n, columns] are those of `parts[group.rank]`."""
+def collect_rows(group: Group, mine: Floats, parts: Sequence[slice], count: int = 0) -> tuple[Floats, int]:
+    """Everybody's rows in order and the sum of their counts, for the leader; no row and 0 for the others.
+
+    `mine` [n, columns] are the rows of `parts[group.rank]`. One message each: the count stands in a row of its own.
+    """
     most = max(part.stop - part.start for part in parts)
-    padded = np.zeros((most, mine.shape[1]))
-    padded[: len(mine)] = mine
-    found = group.gather(padded)
-    return np.concatenate([rows[: part.stop - part.start] for rows, part in zip(found, parts, strict=True)])
+    message = np.zeros((most + 1, mine.shape[1]))
+    message[0, 0] = count
+    message[1 : 1 + len(mine)] = mine
+    found = group.collect(message)
+    if found is None:
+        return np.zeros((0, mine.shape[1])), 0
+    rows = [each[1 : 1 + part.stop - part.start] for each, part in zip(found, parts, strict=True)]
+    return np.concatenate(rows), int(sum(each[0, 0] for each in found))

@@ -18,7 +18,7 @@ from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.errors import Diverged, EngineFailed, Interrupted, LogMismatch
 from zo_runtime.job import Job
 from zo_runtime.progress import Result
-from zo_runtime.scoring.protocol import Evaluation, Losses
+from zo_runtime.scoring.protocol import Judged, Losses
 from zo_runtime.storage.open import open_store
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
@@ -135,7 +135,7 @@ class _NeverScores(ToyScorer):
     def score(self, examples: Sequence[Example], step: int) -> Losses:
         raise AssertionError("scored a step of a finished run")
 
-    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+    def judge(self, examples: Sequence[Example]) -> list[Judged]:
         raise AssertionError("evaluated a finished run")
 
 

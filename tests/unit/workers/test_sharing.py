@@ -17,7 +17,7 @@ from zo_runtime.workers.exchange import require_one_bank, require_one_input, to_
 from zo_runtime.workers.group import Group
 from zo_runtime.workers.leader import common_step
 from zo_runtime.workers.membership import Membership, membership
-from zo_runtime.workers.sharing import gather_rows, shares
+from zo_runtime.workers.sharing import collect_rows, shares
 from zo_runtime.zo.method import Update
 
 T = TypeVar("T")
@@ -33,10 +33,13 @@ def test_shares_cover_everything_once_and_are_fair(costs: list[int], workers: in
 
 
 @given(st.lists(st.integers(1, 20), max_size=12), st.integers(1, 4))
-def test_rows_are_gathered_in_order(costs: list[int], workers: int) -> None:
+def test_rows_are_collected_in_order_by_the_leader(costs: list[int], workers: int) -> None:
     parts, rows = shares(costs, workers), np.arange(2.0 * len(costs)).reshape(-1, 2)
-    found = everywhere(workers, lambda group: gather_rows(group, rows[parts[group.rank]], parts))
-    assert all(np.array_equal(one, rows) for one in found)
+    found = everywhere(workers, lambda group: collect_rows(group, rows[parts[group.rank]], parts, group.rank + 1))
+    (collected, count), *others = found
+    assert np.array_equal(collected, rows)
+    assert count == workers * (workers + 1) / 2
+    assert all(len(rest) == 0 and total == 0 for rest, total in others)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1, width=32), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3))))
@@ -45,11 +48,16 @@ def test_updates_survive_the_wire(values: list[tuple[float, list[float]]]) -> No
     assert to_updates(to_rows(updates, 3)) == updates
 
 
-@given(st.integers(0, 99), st.lists(st.integers(0, 99), max_size=5))
-def test_everybody_starts_from_a_step_that_all_have(leader: int, followers: list[int]) -> None:
+places = st.tuples(st.integers(0, 2), st.integers(0, 99))
+
+
+@given(places, st.lists(places, max_size=5))
+def test_everybody_starts_from_a_step_that_all_have(
+    leader: tuple[int, int], followers: list[tuple[int, int]]
+) -> None:
     start = common_step([leader, *followers])
-    kept = [step if step <= leader else 0 for step in followers]
-    assert start == min([leader, *kept])
+    kept = [step if step <= leader[1] and resets == leader[0] else 0 for resets, step in followers]
+    assert start == min([leader[1], *kept])
 
 
 def test_different_banks_and_inputs_are_found_by_every_worker() -> None:
