@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from zo_runtime.config.document import RunSpec
-from zo_runtime.data.dataset import load_dataset
+from zo_runtime.data.dataset import Records, load_dataset
 from zo_runtime.data.examples import Example
+from zo_runtime.data.records import read_records
 from zo_runtime.data.tokenizer import HuggingFaceTokenizer
 from zo_runtime.deltalog.chain import load_link
+from zo_runtime.deltalog.data_list import load_data_list
 from zo_runtime.deltalog.documents import Evaluation, Version
 from zo_runtime.deltalog.names import version_key
 from zo_runtime.errors import InvalidData, InvalidSpec, LogMismatch
 from zo_runtime.rounds.check_result import CheckResult
+from zo_runtime.rounds.look import listed_records
 from zo_runtime.rounds.replica import Replica
 from zo_runtime.rounds.replica_check import Bounds, compare, draw
 from zo_runtime.serving.contract import Target
@@ -51,7 +54,7 @@ def check_replica(
         raise InvalidSpec("spec.objective.completion has no accuracy: give --max-loss-increase")
     store = open_store(spec.storage.uri, spec.storage.s3)
     version, logged = _version(store, target)
-    held_out = _held_out(spec, version, logged, tokenizer)
+    held_out = _held_out(spec, store, version, logged, tokenizer)
     drawn = draw(held_out.examples, examples)
     judged = replica.judge(drawn, lambda done: on_progress(done, len(drawn)))
     return compare(judged, logged, bounds, same=held_out.same)
@@ -71,10 +74,19 @@ def _version(store: ObjectStore, target: Target) -> tuple[Version, Evaluation]:
     return link.version, link.version.evaluation
 
 
-def _held_out(spec: RunSpec, version: Version, logged: Evaluation, tokenizer: Any) -> HeldOut:
-    """The part of the held-out examples that evaluations use."""
+def _held_out(spec: RunSpec, store: ObjectStore, version: Version, logged: Evaluation, tokenizer: Any) -> HeldOut:
+    """The part of the held-out examples that evaluations use: those of the version's round, by its list in the log,
+    and without rounds what the spec names today."""
+    records: Records = read_records
+    if version.round is not None and version.data_list is not None:
+        records = listed_records(load_data_list(store, version.round, version.data_list))
     dataset = load_dataset(
-        spec.data, spec.objective, HuggingFaceTokenizer(tokenizer), spec.model.max_length, spec.storage.s3
+        spec.data,
+        spec.objective,
+        HuggingFaceTokenizer(tokenizer),
+        spec.model.max_length,
+        spec.storage.s3,
+        records=records,
     )
     examples = dataset.held_out[: spec.evaluation.max_examples]
     if not examples:
