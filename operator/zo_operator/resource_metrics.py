@@ -35,12 +35,26 @@ STATUS: tuple[tuple[str, str, str], ...] = (
     ("quarantined_records", "Records that could not be used.", "quarantined"),
     ("start_timestamp_seconds", "When the round began, in Unix time.", "startTime"),
     ("completion_timestamp_seconds", "When the round ended, in Unix time.", "completionTime"),
+    ("next_schedule_timestamp_seconds", "The next time of the schedule, in Unix time.", "schedule.nextScheduleTime"),
+    ("last_probe_timestamp_seconds", "When a look at the data ended last, in Unix time.", "schedule.lastProbeTime"),
+    ("probe_failures", "Looks at the data that failed, one after another.", "schedule.probeFailures"),
     ("serving_version", "Version that replicas are to serve.", "serving.version"),
     ("serving_replicas", "Pods that match the selector.", "serving.replicas"),
     ("serving_updated", "Replicas that serve it.", "serving.updated"),
     ("serving_failed", "Replicas that do not answer or have failed.", "serving.failedReplicas"),
 )
 """Numbers and times of the status: name after `zo_resource_`, help, path. Times become Unix time."""
+
+FRESH: tuple[tuple[str, str, str], ...] = (
+    ("fresh_records", "Records that no round has learned from.", "records"),
+    ("fresh_objects", "Objects with such records.", "objects"),
+    ("fresh_bytes", "Their size.", "bytes"),
+    ("fresh_oldest_timestamp_seconds", "When the oldest of them was written, in Unix time.", "oldest"),
+    ("fresh_quarantined_records", "Fresh records that cannot be used.", "quarantined"),
+    ("changed_objects", "Objects that were learned from and are other ones now.", "changedCount"),
+    ("gone_objects", "Objects that were learned from and are gone.", "goneCount"),
+)
+"""The same of `schedule.fresh`, while it holds: a round that begins or ends makes it stale until the next look."""
 
 ROUND: tuple[tuple[str, str, str], ...] = (
     ("round", "Number of the newest round.", "number"),
@@ -107,6 +121,10 @@ def _field(path: str) -> Read:
     return lambda raw: _at(raw, path)
 
 
+def _fresh(path: str) -> Read:
+    return lambda raw: None if _at(raw, "status.schedule.stale") else _at(raw, f"status.schedule.fresh.{path}")
+
+
 def _newest(path: str) -> Read:
     """What the newest round says that says anything at this path."""
 
@@ -134,6 +152,7 @@ _NUMBERS: tuple[tuple[str, str, Read], ...] = (
         _field("metadata.creationTimestamp"),
     ),
     *((name, text, _field(f"status.{path}")) for name, text, path in STATUS),
+    *((name, text, _fresh(path)) for name, text, path in FRESH),
     *((name, text, _newest(path)) for name, text, path in ROUND),
     *((name, text, _in_a_row(outcome)) for name, text, outcome in IN_A_ROW),
 )

@@ -88,13 +88,13 @@ def requests(good: str, bad: str, code: str = "500") -> dict[str, str]:
 
 
 CASES = [
-    fires("ZOFineTuneFailed", {stalled(): "0x5 1x20"}, "15m", f"{SAID} has failed and waits for a change."),
+    fires("ZOFineTuneFailed", {stalled(): "0x5 1x20"}, "15m", f"{SAID} has failed."),
     # A standby tells the same, and there is one alert all the same.
     fires(
         "ZOFineTuneFailed",
         {stalled(): "1x20", stalled(pod="op-2"): "1x20"},
         "15m",
-        f"{SAID} has failed and waits for a change.",
+        f"{SAID} has failed.",
     ),
     Case("ZOFineTuneFailed", {stalled(): "0x20"}, "15m"),
     Case("ZOFineTuneFailed", {stalled(): "0x13 1x20"}, "15m"),
@@ -102,13 +102,12 @@ CASES = [
     Case("ZOFineTuneFailed", {stalled(job='job="other-metrics"'): "1x20"}, "15m"),
     fires(
         "ZOFineTuneRoundsFailing",
-        {series("failed_rounds_in_a_row"): "1x5 2x5", stalled(): "0x10"},
+        {series("failed_rounds_in_a_row"): "1x5 2x5"},
         "8m",
         f"The last 2 rounds of {SAID} failed.",
     ),
-    Case("ZOFineTuneRoundsFailing", {series("failed_rounds_in_a_row"): "1x10", stalled(): "0x10"}, "8m"),
-    # That it has failed for good is told by another alert.
-    Case("ZOFineTuneRoundsFailing", {series("failed_rounds_in_a_row"): "2x10", stalled(): "1x10"}, "8m"),
+    Case("ZOFineTuneRoundsFailing", {series("failed_rounds_in_a_row"): "1x10"}, "8m"),
+    Case("ZOFineTuneRoundsFailing", {series("failed_rounds_in_a_row"): "2x5 0x5"}, "8m"),
     fires(
         "ZOFineTuneRoundStalled",
         {phase("Running"): "1x60", series("step"): "0+10x10 100x60"},
@@ -159,6 +158,14 @@ CASES = [
         {series("next_schedule_timestamp_seconds"): "600x60", phase("Waiting"): "0x60"},
         "30m",
     ),
+    fires(
+        "ZOFineTuneProbesFailing",
+        {series("probe_failures"): "0x5 1x5 2x5 3x5"},
+        "20m",
+        f"The last 3 looks at the data of {SAID} failed.",
+    ),
+    Case("ZOFineTuneProbesFailing", {series("probe_failures"): "2x10"}, "8m"),
+    Case("ZOFineTuneProbesFailing", {series("probe_failures"): "3x5 stale"}, "8m"),
     # With an hour in place of a day, for the sake of the test's time.
     fires("ZOFineTuneNoFreshData", no_data(), "70m", f"{SAID} has seen no fresh data for 1h 10m 0s."),
     fires("ZOFineTuneNoFreshData", no_data(last="60x99"), "70m", f"{SAID} has seen no fresh data for 1h 9m 0s."),
@@ -328,7 +335,7 @@ def test_a_release_for_some_namespaces_looks_at_no_others(tmp_path):
             selectors = re.findall(r"zo_\w+{([^}]*)}", rule["expr"])
             assert selectors and all('namespace=~"ml|research"' in each for each in selectors), alert
     foreign = {stalled().replace('namespace="ml"', 'namespace="other"'): "1x20"}
-    cases = [fires("ZOFineTuneFailed", {stalled(): "1x20"}, "15m", f"{SAID} has failed and waits for a change.")]
+    cases = [fires("ZOFineTuneFailed", {stalled(): "1x20"}, "15m", f"{SAID} has failed.")]
     assert test_rules(tmp_path, groups(values), [*cases, Case("ZOFineTuneFailed", foreign, "15m")]).ok
 
 

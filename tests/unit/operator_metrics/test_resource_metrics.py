@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tools.chart import ROOT
 
 from zo_operator.api.status import Status
-from zo_operator.resource_metrics import IN_A_ROW, ROUND, STATUS, ResourceCollector
+from zo_operator.resource_metrics import FRESH, IN_A_ROW, ROUND, STATUS, ResourceCollector
 
 SCHEMA = yaml.safe_load((ROOT / "crds" / "zofinetunes.yaml").read_text())["spec"]["versions"][0]["schema"]
 STATUS_SCHEMA = SCHEMA["openAPIV3Schema"]["properties"]["status"]
@@ -51,7 +51,8 @@ def schema_at(schema: dict[str, Any], path: str) -> dict[str, Any]:
 
 def test_every_path_is_a_number_or_a_time_of_the_crd():
     rounds = STATUS_SCHEMA["properties"]["rounds"]["items"]
-    for schema, table in ((STATUS_SCHEMA, STATUS), (rounds, ROUND)):
+    fresh = schema_at(STATUS_SCHEMA, "schedule.fresh")
+    for schema, table in ((STATUS_SCHEMA, STATUS), (rounds, ROUND), (fresh, FRESH)):
         for _, _, path in table:
             found = schema_at(schema, path)
             assert found["type"] in ("integer", "number") or found.get("format") == "date-time", path
@@ -92,6 +93,20 @@ def test_numbers_times_words_and_conditions_come_from_the_status():
     assert found["serving_stage"] == {"r0/Canary": 1.0, "r0/All": 0.0}
     assert found["serving_info"] == {"r0/assistant": 1.0}
     assert "loss" not in found and "completion_timestamp_seconds" not in found
+
+
+def test_what_was_found_in_the_data_is_told_until_a_round_makes_it_stale():
+    fresh = {"records": 120, "objects": 2, "oldest": "2026-05-04T03:02:01Z", "changedCount": 0}
+    found = scrape({"schedule": {"fresh": fresh, "nextScheduleTime": "2026-05-04T03:02:01Z"}})
+    assert found["fresh_records"] == {"r0": 120.0} and found["changed_objects"] == {"r0": 0.0}
+    assert found["fresh_oldest_timestamp_seconds"] == found["next_schedule_timestamp_seconds"] == {"r0": 1777863721.0}
+    stale = scrape({"schedule": {"fresh": fresh, "stale": True, "nextScheduleTime": "2026-05-04T03:02:01Z"}})
+    assert found.keys() - stale.keys() == {
+        "fresh_records",
+        "fresh_objects",
+        "fresh_oldest_timestamp_seconds",
+        "changed_objects",
+    }
 
 
 def rounds(*outcomes: str | None) -> dict[str, Any]:
