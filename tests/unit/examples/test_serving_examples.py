@@ -10,8 +10,11 @@ import pytest
 import yaml
 from tools.chart import ROOT
 
+from fakes.kube import admit_resource
 from fixtures.openapi import KUBERNETES_VERSIONS, check
 from zo_operator import names
+from zo_operator.api.spec import parse_spec
+from zo_runtime.config.load import parse_document
 from zo_runtime.config.optimizer import Optimizer
 from zo_runtime.serving.contract import DESIRED_STATE_DEFAULT, POD_NAME
 from zo_runtime.serving.settings import CACHE_DEFAULT, CACHE_MEGABYTES_DEFAULT
@@ -53,7 +56,8 @@ def deployment_of(path: Path) -> dict[str, Any]:
     }
 
 
-EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+RESOURCE = FOLDER / "zofinetune.yaml"
+EXAMPLES = sorted(set(FOLDER.glob("*.yaml")) - {RESOURCE})
 every_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
 
@@ -95,3 +99,31 @@ def test_the_replica_finds_what_it_needs(path: Path) -> None:
 def test_it_is_explained(path: Path) -> None:
     assert path.read_text().startswith("# ")
     assert f"examples/serving/{path.name}" in (ROOT / "docs" / "serving.md").read_text()
+
+
+def test_the_resource_is_taken_and_fits_the_deployment() -> None:
+    body, wrong = admit_resource(yaml.safe_load(RESOURCE.read_text()), None, strict=True)
+    assert wrong == []
+    serving = parse_spec(body["spec"]).serving
+    assert serving is not None
+    deployment = deployment_of(FOLDER / "vllm-deployment.yaml")
+    assert serving.selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert serving.port in {port["containerPort"] for port in container["ports"]}
+    (key,) = (e["valueFrom"]["secretKeyRef"] for e in container["env"] if e["name"] == "VLLM_API_KEY")
+    assert serving.api_key_secret_ref is not None
+    assert (serving.api_key_secret_ref.name, serving.api_key_secret_ref.key) == (key["name"], key["key"])
+    assert {check.name for check in serving.rollout.checks} == {"errors", "accuracy"}
+
+
+def test_the_resource_learns_what_the_s3_example_does() -> None:
+    served, plain = (yaml.safe_load(path.read_text()) for path in (RESOURCE, FOLDER.parent / "s3.yaml"))
+    assert served["metadata"] == plain["metadata"]
+    for part in ("model", "data", "objective", "optimizer"):
+        assert served["spec"][part] == plain["spec"][part]
+
+
+def test_zo_run_takes_the_resource() -> None:
+    document, notices = parse_document(RESOURCE.read_text(), RESOURCE.name)
+    assert document.metadata.name == "messages"
+    assert "spec.serving: ignored outside a cluster" in notices
