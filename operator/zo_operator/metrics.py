@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 from zo_operator.manifests.metadata import Object
 from zo_operator.resource_metrics import ResourceCollector
 
+RESULTS = ("ok", "gone", "conflict", "refused", "unavailable", "error")
+"""How a reconcile can end."""
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -24,6 +26,8 @@ class Metrics:
         self.reconciles = Counter(
             "zo_operator_reconciles", "Reconciles, by result.", ["result"], registry=self.registry
         )
+        for result in RESULTS:  # a counter that exists from the start has no first increase to miss
+            self.reconciles.labels(result)
         self.reconcile_seconds = Histogram(
             "zo_operator_reconcile_seconds", "Time of one reconcile.", buckets=_BUCKETS, registry=self.registry
         )

@@ -286,6 +286,11 @@ def test_alerts_say_what_is_wrong_and_no_more(prometheus: Prometheus):
     }
 
 
+def test_errors_are_counted_from_nothing_so_that_the_first_one_is_an_increase(prometheus: Prometheus):
+    (series,) = prometheus.now('zo_operator_reconciles_total{result="error"}')
+    assert series["value"][1] == "0"
+
+
 def test_series_of_a_resource_carry_its_own_namespace(prometheus: Prometheus):
     labels = [series["metric"] for series in prometheus.now("zo_resource_round")]
     assert {each["namespace"] for each in labels} == {"ml"}
