@@ -167,9 +167,9 @@ class ScheduleWorld:
         oldest = (self.oldest or self.now) if self.records else None
         return Fresh(objects=min(self.records, 1), records=self.records, bytes=10 * self.records, oldest=oldest)
 
-    def look(self, fresh: Fresh | None = None) -> None:
+    def look(self, fresh: Fresh | None = None, **log: Any) -> None:
         """The look that goes on ends well."""
-        result = ProbeResult(ok=True, reason="Completed", fresh=fresh or self.fresh())
+        result = ProbeResult(ok=True, reason="Completed", fresh=fresh or self.fresh(), **log)
         self._end(self.probe, ok=True, code=0, message=result.model_dump_json(by_alias=True, exclude_none=True))
 
     def look_fails(self, reason: str = "StorageUnavailable", code: int = 5, message: str = "no bucket") -> None:
@@ -217,3 +217,21 @@ class ScheduleWorld:
     def plans(self) -> dict[str, Any]:
         """`status.schedule`."""
         return dict((self.status or {})["schedule"])
+
+
+HOURLY = {"cron": "0 * * * *"}
+BY_DATA = {"freshData": {"examples": 500, "probeSeconds": 300}}
+
+
+def at(hour: int, minute: int = 0, second: int = 0, day: int = 4) -> datetime:
+    """A time of the first days."""
+    return datetime(2026, 5, day, hour, minute, second, tzinfo=UTC)
+
+
+def begun(w: ScheduleWorld) -> ScheduleWorld:
+    """Let the look that is due find what there is, and the round begin."""
+    w.settle()
+    w.look()
+    w.settle()
+    assert w.round is not None
+    return w

@@ -10,6 +10,15 @@ from zo_runtime.rounds.contract import Fresh
 Trigger = Literal["Cron", "FreshData", "Manual"]
 
 
+class RoundVersion(StatusModel):
+    """A version that a round refers to."""
+
+    version: int
+    """Number of the version."""
+    sha256: str
+    """SHA-256 of the version's object in the log."""
+
+
 class PendingRound(StatusModel):
     """A round that is due and begins if a look at the data finds anything fresh."""
 
@@ -57,6 +66,10 @@ class ScheduleStatus(StatusModel):
     """Why the latest of them failed."""
     failures: int | None = None
     """Rounds that have failed one after another."""
+    log_round: int | None = None
+    """Number of the newest round that the log knows."""
+    log_version: RoundVersion | None = None
+    """The newest version of the log that may be served."""
     hash: str | None = None
     """Identifies the data and the log that `fresh` speaks of."""
     restart: str | None = None

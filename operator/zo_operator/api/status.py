@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from zo_operator.api.schedule import LARGEST_HISTORY
-from zo_operator.api.schedule_status import ScheduleStatus, Trigger
+from zo_operator.api.schedule_status import RoundVersion, ScheduleStatus, Trigger
 from zo_operator.api.serving_status import ServingStatus
 from zo_operator.api.status_model import StatusModel, Time
 from zo_runtime.rounds.contract import Verdict
@@ -54,15 +54,6 @@ class Failure(StatusModel):
     """The error itself."""
 
 
-class RoundVersion(StatusModel):
-    """A version that a round refers to."""
-
-    version: int
-    """Number of the version."""
-    sha256: str
-    """SHA-256 of the version's object in the log."""
-
-
 class Round(StatusModel):
     """One training round: one Job, or several one after another if its pods were replaced."""
 
@@ -94,7 +85,7 @@ class Round(StatusModel):
     message: str | None = None
     """The same as a sentence; the error itself after a failure."""
     steps: int | None = None
-    """Last finished step of the log."""
+    """Finished steps of the round."""
     seconds: float | None = None
     """Time the runtime took, in seconds."""
     accuracy_before: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from zo_operator.api.schedule import Schedule
-from zo_operator.api.schedule_status import ScheduleStatus
+from zo_operator.api.schedule_status import RoundVersion, ScheduleStatus
 from zo_operator.reconcile.observed import parse_time, timestamp
 from zo_operator.reconcile.probe import problem
 from zo_operator.reconcile.rollout_events import Transition
@@ -28,7 +28,12 @@ def absorb(state: ScheduleStatus, at: Situation, told: list[Transition]) -> Sche
     fresh = look.result.fresh
     if fresh.changed_count > (state.fresh.changed_count if state.fresh else 0):
         told.append((True, "DataChanged", changed_words(fresh)))
-    return changed(state, **ended, fresh=fresh, stale=None, problem=None, probe_failures=None)
+    accepted = look.result.accepted
+    log = {
+        "log_round": look.result.round or None,
+        "log_version": RoundVersion(version=accepted.version, sha256=accepted.sha256) if accepted else None,
+    }
+    return changed(state, **ended, **log, fresh=fresh, stale=None, problem=None, probe_failures=None)
 
 
 def changed_words(fresh: Fresh) -> str:

@@ -91,7 +91,8 @@ def _reported(progress: Progress, last: dict[str, Any], now: datetime) -> dict[s
 def _concluded(current: Round) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "step": current.steps,
-        "flushed_step": current.steps if current.outcome != "Failed" else None,
+        # A scheduled round counts its own steps, and `flushedStep` is the log's.
+        "flushed_step": current.steps if current.outcome != "Failed" and current.trigger is None else None,
         "accuracy_before": current.accuracy_before,
         "accuracy_after": current.accuracy_after,
         "held_out_loss": current.loss_after,

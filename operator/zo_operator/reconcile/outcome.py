@@ -58,7 +58,8 @@ def _outcome(told: Result | None) -> Outcome:
 def _completed(told: Result | None) -> tuple[str, str]:
     if told is None:
         return "Completed", ""
-    return told.reason, told.message
+    rejected = told.verdict is not None and not told.verdict.accepted
+    return told.reason, (told.verdict.message if rejected and told.verdict else "") or told.message
 
 
 def _failed(view: View, end: JobEnd, told: Result | None) -> tuple[str, str]:

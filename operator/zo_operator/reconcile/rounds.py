@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zo_operator import names
-from zo_operator.api.schedule_status import Trigger
+from zo_operator.api.schedule_status import RoundVersion, ScheduleStatus, Trigger
 from zo_operator.api.spec import ZOFineTuneSpec
-from zo_operator.api.status import Round, RoundVersion, Status
+from zo_operator.api.status import Round, Status
 from zo_operator.reconcile.observed import Resource
 from zo_runtime.config.document import RunSpec
 from zo_runtime.rounds.contract import RoundOrder, VersionReference
@@ -75,29 +75,38 @@ def _starts_anew(head: Round, spec: ZOFineTuneSpec, wanted: str, template: str) 
     return head.hash != wanted or head.outcome == "Superseded"
 
 
-def begin(resource: Resource, spec: ZOFineTuneSpec, history: list[Round], trigger: Trigger, records: int) -> Round:
-    """The next round of a schedule, which so many fresh records wait for."""
-    return _begin(resource, spec, history, _Order(trigger, records))
+def begin(
+    resource: Resource,
+    spec: ZOFineTuneSpec,
+    history: list[Round],
+    trigger: Trigger,
+    records: int,
+    found: ScheduleStatus,
+) -> Round:
+    """The next round of a schedule, which so many fresh records wait for. `found` has what the log itself knows."""
+    return _begin(resource, spec, history, _Order(trigger, records, found.log_round or 0, found.log_version))
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
     trigger: Trigger
     records: int | None
+    log_round: int = 0
+    log_version: RoundVersion | None = None
 
 
 def _begin(resource: Resource, spec: ZOFineTuneSpec, history: list[Round], order: _Order | None) -> Round:
     made = Round(
-        number=history[0].number + 1 if history else 1,
+        number=1 + max(history[0].number if history else 0, order.log_round if order else 0),
         hash=round_hash(spec, resource.restart),
         template_hash=template_hash(spec),
         job="",
     )
     if order is not None:
-        served = served_version(resource, spec, history)
+        served = served_version(resource, spec, history, order.log_version)
         warm = spec.schedule is None or spec.schedule.warm_start
-        update = {"trigger": order.trigger, "data_records": order.records, "served": served}
-        made = made.model_copy(update=update | {"base": served if warm else None})
+        update = {"trigger": order.trigger, "data_records": order.records, "log_uri": spec.storage.uri}
+        made = made.model_copy(update=update | {"served": served, "base": served if warm else None})
     return made.model_copy(update={"job": _job_name(resource, made)})
 
 
@@ -107,19 +116,26 @@ def _ordered(spec: ZOFineTuneSpec, history: list[Round]) -> bool:
     return spec.schedule is not None or any(past.trigger and _same_log(past.log_uri, spec) for past in history)
 
 
-def served_version(resource: Resource, spec: ZOFineTuneSpec, history: list[Round]) -> RoundVersion | None:
-    """The version of the spec's log that is served now; without serving, the newest that may be. None: the base
-    model."""
-    serving = resource.status.serving
-    if spec.serving is not None and serving is not None and serving.version is not None:
-        if serving.sha256 is not None and _same_log(serving.log_uri, spec):
-            return RoundVersion(version=serving.version, sha256=serving.sha256)
-        return None
-    for past in history:
-        published = past.version is not None and past.version_sha256 is not None
-        if past.outcome == "Completed" and published and _same_log(past.log_uri, spec):
-            return RoundVersion(version=past.version or 0, sha256=past.version_sha256 or "")
-    return None
+def served_version(
+    resource: Resource, spec: ZOFineTuneSpec, history: list[Round], in_log: RoundVersion | None
+) -> RoundVersion | None:
+    """The version of the spec's log that is served now; without serving, the newest that may be; in a log of which
+    this resource has no round yet, what the log itself says (`in_log`). None: the base model."""
+    serving = resource.status.serving if spec.serving is not None else None
+    told = _version(serving.version, serving.sha256) if serving is not None else None
+    if serving is not None and told is not None and _same_log(serving.log_uri, spec):
+        return told
+    here = [past for past in history if _same_log(past.log_uri, spec)]
+    for past in here:
+        told = _version(past.version, past.version_sha256)
+        if past.outcome == "Completed" and told is not None:
+            return told
+    # The log calls a version accepted that was rolled back later, so it has no say once there is a round.
+    return here[0].served if here else in_log
+
+
+def _version(number: int | None, sha256: str | None) -> RoundVersion | None:
+    return None if number is None or sha256 is None else RoundVersion(version=number, sha256=sha256)
 
 
 def _same_log(uri: str | None, spec: ZOFineTuneSpec) -> bool:

@@ -36,9 +36,14 @@ class Step:
     again: float | None = None
 
 
-def exhausted(schedule: Schedule, head: Round | None) -> bool:
+def next_number(state: ScheduleStatus, head: Round | None) -> int:
+    """The number of the next round. The log may know of rounds that this resource has never had."""
+    return 1 + max(head.number if head is not None else 0, state.log_round or 0)
+
+
+def exhausted(schedule: Schedule, state: ScheduleStatus, head: Round | None) -> bool:
     """Whether no further round begins by itself."""
-    return schedule.max_rounds is not None and head is not None and head.number >= schedule.max_rounds
+    return schedule.max_rounds is not None and next_number(state, head) > schedule.max_rounds
 
 
 def advance(schedule: Schedule, old: ScheduleStatus | None, at: Situation) -> Step:
@@ -46,18 +51,20 @@ def advance(schedule: Schedule, old: ScheduleStatus | None, at: Situation) -> St
     state = old if old is not None else ScheduleStatus(restart=at.restart or None)
     told: list[Transition] = []
     state = _read_skip(_after_rounds(state, at), at, told)
-    if at.suspended or exhausted(schedule, at.head):
+    if at.suspended or exhausted(schedule, state, at.head):
         return Step(_idle(state), told=tuple(told))
     if at.running and schedule.concurrency_policy == "Forbid":
         state = changed(state, probe_start_time=None, pending=None, restart=at.restart or None)
         return Step(tick(schedule, state, at, told, act=False), told=tuple(told))
     state = absorb(state, at, told)
+    if exhausted(schedule, state, at.head):
+        return Step(_idle(state), told=tuple(told))
     state = tick(schedule, state, at, told, act=not at.canary)
     state = _by_hand(state, at)
     state = _expire(schedule, state, at, told)
     state, trigger = _decide(schedule, state, at, told)
     if trigger is not None:
-        skip = at.next_number in skipped(schedule, at.skip)
+        skip = next_number(state, at.head) in skipped(schedule, at.skip)
         return Step(changed(state, pending=None, probe_start_time=None, stale=True), trigger, skip, tuple(told))
     waits: list[float] = []
     if not _just_ended(old, state):
@@ -86,12 +93,12 @@ def _read_skip(state: ScheduleStatus, at: Situation, told: list[Transition]) -> 
     """Say of an annotation that names no round to skip that it does not, once."""
     if (at.skip or None) == state.skip:
         return state
-    number = _number(at.skip)
+    number, following = _number(at.skip), next_number(state, at.head)
     if at.skip and not number:
         told.append((True, "SkipIgnored", f"zofinetune.io/skip-round: `{at.skip}` is no number of a round: give one"))
-    elif number is not None and number < at.next_number and not (at.head is not None and at.head.number == number):
-        remedy = f"the next one is {at.next_number}"
-        told.append((True, "SkipIgnored", f"zofinetune.io/skip-round: round {number} is over: {remedy}"))
+    elif number is not None and number < following and (at.head is None or at.head.number != number):
+        words = f"zofinetune.io/skip-round: round {number} is over: the next one is {following}"
+        told.append((True, "SkipIgnored", words))
     return changed(state, skip=at.skip or None)
 
 
@@ -111,7 +118,8 @@ def _after_rounds(state: ScheduleStatus, at: Situation) -> ScheduleStatus:
             failures = None
         state = changed(state, failures=failures, stale=True, probe_start_time=None)
     if state.hash != at.content:
-        state = changed(state, hash=at.content, stale=True if state.fresh is not None else state.stale)
+        stale = True if state.fresh is not None else state.stale
+        state = changed(state, hash=at.content, stale=stale, log_round=None, log_version=None)
     return state
 
 

@@ -50,7 +50,7 @@ def between_rounds(schedule: Schedule, state: ScheduleStatus, head: Round | None
     if head is not None and head.outcome == "Failed":
         return Verdict("failed", head.reason or "Failed", f"round {head.number}: {head.message or 'it failed'}")
     said = _ended(head)
-    if exhausted(schedule, head):
+    if exhausted(schedule, state, head):
         return Verdict("completed", conditions.MAX_ROUNDS, f"{said}; maxRounds is {schedule.max_rounds}")
     return Verdict("waiting", conditions.WAITING, f"{said}; {_waits_for(schedule, state)}")
 

@@ -74,7 +74,7 @@ def scheduled(
         if head is not None and head.outcome is None:
             message = "a round that is due takes its place, for spec.schedule.concurrencyPolicy is Replace"
             rounds = [superseded(head, resource.status, timestamp(now), "Replaced", message), *rounds[1:]]
-        made = begin(resource, spec, rounds, step.begin, records)
+        made = begin(resource, spec, rounds, step.begin, records, step.status)
         if step.skip:
             update = {"outcome": "Superseded", "reason": "Skipped", "message": _SKIPPED}
             made = made.model_copy(update=update | {"completion_time": timestamp(now)})

@@ -35,10 +35,6 @@ class Situation:
     def running(self) -> bool:
         return self.head is not None and self.head.outcome is None
 
-    @property
-    def next_number(self) -> int:
-        return self.head.number + 1 if self.head is not None else 1
-
 
 def changed(state: ScheduleStatus, **fields: Any) -> ScheduleStatus:
     """The state with other fields."""
