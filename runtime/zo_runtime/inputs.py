@@ -39,6 +39,9 @@ class BaseModel(Protocol):
     def layout(self, rank: int, subspaces: int) -> BankLayout:
         """The bank over the layers to adapt, if the engine can hold it."""
 
+    def accelerators(self) -> int:
+        """How many GPUs the engine of one worker takes."""
+
     def start(self, layout: BankLayout, method: Method) -> PartialScorer:
         """Load the engine."""
 

@@ -22,7 +22,8 @@ from zo_runtime.inputs import BaseModel, Inputs, run_info
 from zo_runtime.progress import Progress, Result
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord
 from zo_runtime.rounds.gate import UNGATED
-from zo_runtime.rounds.order import data_for, describe, unfinished_cursor
+from zo_runtime.rounds.judging import Exam, judge_after
+from zo_runtime.rounds.order import bank_updates, data_for, describe, named, unfinished_cursor
 from zo_runtime.scoring.protocol import Scorer
 from zo_runtime.storage.open import open_store
 from zo_runtime.storage.protocol import ObjectStore
@@ -34,6 +35,7 @@ from zo_runtime.train import Conclude, Ending, Training
 from zo_runtime.workers.leader import SharedScorer
 from zo_runtime.workers.membership import Membership
 from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.method import Update
 
 
 @contextmanager
@@ -135,7 +137,8 @@ class Job:
         self._observer.on_message(f"loading {spec.model.name} into vLLM")
         scorer = self._scorer(inputs)
         stack.callback(scorer.close)
-        bank = self._restore(log, inputs, scorer)
+        present = list(log.updates())
+        bank = self._restore(log, inputs, present)
         return Training(
             optimizer=spec.optimizer,
             evaluation=spec.evaluation,
@@ -150,12 +153,27 @@ class Job:
             stop_requested=self._stop_requested,
             origin=inputs.origin,
             round=log.head.round,
-            conclude=self._gate(log),
+            conclude=self._gate(log, inputs, scorer, present),
+            accelerators=self._base.accelerators() * (self._place.size if self._place else 1),
+            begun=self._start,
         )
 
-    def _gate(self, log: LogWriter) -> Conclude | None:
-        """What judges the last state of a round; none for a run without rounds."""
-        return None if log.head.round is None else lambda judged, step: UNGATED
+    def _gate(self, log: LogWriter, inputs: Inputs, scorer: Scorer, present: list[Update]) -> Conclude | None:
+        """Bring the scorer to the log's head, past what is served if there is a gate.
+
+        Return what judges the last state; none where nothing does, or has done already.
+        """
+        gate, order = self._spec.gate, self._document.round
+        over = any(version.verdict for version in _versions(log))
+        if gate is None or over:
+            scorer.apply(present)
+            return None if order is None or over else lambda judged, step: UNGATED
+        exam = Exam(gate, *inputs.sets, seed=inputs.method.seed)
+        reference = order.served if order else None
+        self._observer.on_phase("Evaluating")
+        self._observer.on_message(f"scoring what is served, {named(reference)}, on {exam.describe()}")
+        judge = judge_after(exam, scorer, bank_updates(log, reference), present)
+        return lambda judged, step: judge.verdict(scorer, judged, step)
 
     def _scorer(self, inputs: Inputs) -> Scorer:
         """The engine of this machine, together with those of the followers if there are any."""
@@ -170,8 +188,8 @@ class Job:
             local, inputs.method.directions, meeting.meet, inputs.fingerprint(), notify, sets=inputs.sets
         )
 
-    def _restore(self, log: LogWriter, inputs: Inputs, scorer: Scorer) -> Bank:
-        """Bring a fresh bank, and the scorer's replica, to the log's head."""
+    def _restore(self, log: LogWriter, inputs: Inputs, present: list[Update]) -> Bank:
+        """Bring a fresh bank to the log's head by the updates that lead there."""
         bank, origin = Bank(inputs.layout, inputs.method), inputs.origin
         for version in _versions(log):
             evaluation, done = _evaluated(version), version.last_step - origin
@@ -182,9 +200,7 @@ class Job:
         if log.step:
             if log.step > origin:
                 self._observer.on_message(f"resuming after step {log.step - origin}")
-            updates = list(log.updates())
-            bank.apply(updates)
-            scorer.apply(updates)
+            bank.apply(present)
             self._tracker.on_flush(FlushRecord(log.step, 0, log.head.digest, log.total_bytes, log.step - origin))
         if bank.digest() != log.head.digest:
             raise LogCorrupt(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from zo_runtime.config.optimizer import Evaluation as EvaluationSpec
@@ -14,7 +14,7 @@ from zo_runtime.config.optimizer import Optimizer
 from zo_runtime.config.storage import Flush
 from zo_runtime.data.batches import BatchOrder
 from zo_runtime.data.examples import Example
-from zo_runtime.deltalog.documents import Evaluation, Version
+from zo_runtime.deltalog.documents import Cost, Evaluation, Version
 from zo_runtime.deltalog.rows import StepRow
 from zo_runtime.deltalog.writer import LogWriter
 from zo_runtime.errors import Diverged, EngineFailed, Interrupted
@@ -56,6 +56,10 @@ class Training:
     """Number of the round; none for a run without rounds."""
     conclude: Conclude | None = None
     """Judges the last state of a round, before its version is published."""
+    accelerators: int = 0
+    """GPUs that all workers together hold."""
+    begun: float = field(default_factory=time.monotonic)
+    """When the process began, or published last, by `clock`."""
     clock: Callable[[], float] = time.monotonic
 
     def run(self) -> Ending:
@@ -179,11 +183,17 @@ class Training:
         said = Evaluation(loss=scored.loss, accuracy=scored.accuracy, examples=scored.examples)
         verdict = self._verdict(judged, scored.loss)
         digest, before = self._agreed_digest(), self.log.total_bytes
-        version = self.log.publish(said, self.order.cursor(done + 1), digest, verdict)
+        version = self.log.publish(said, self.order.cursor(done + 1), digest, verdict, self._cost())
         total = self.log.total_bytes
         self.observer.on_flush(FlushRecord(step, total - before, digest, total, done))
         self.observer.on_publish(PublishRecord(version.number, step, digest))
         self.observer.on_phase("Training")
+
+    def _cost(self) -> Cost | None:
+        """What a round spent since its newest version; a run without rounds keeps no account."""
+        now = self.clock()
+        spent, self.begun = now - self.begun, now
+        return None if self.round is None else Cost(seconds=round(spent, 3), accelerators=self.accelerators)
 
     def _verdict(self, judged: Sequence[Judged], loss: float) -> Verdict | None:
         """What the gate says of the last state of a round; nothing of any other one."""

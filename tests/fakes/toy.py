@@ -96,5 +96,8 @@ class ToyModel:
     def layout(self, rank: int, subspaces: int) -> BankLayout:
         return BankLayout((TensorShape("toy.q_proj", 2, SIZE),), rank, subspaces)
 
+    def accelerators(self) -> int:
+        return 0
+
     def start(self, layout: BankLayout, method: Method) -> ToyScorer:
         return ToyScorer(layout, method, self._pause)

@@ -151,6 +151,15 @@ class DataList(CheckedDocument):
     """Records of the separate source to evaluate on."""
 
 
+class Cost(CheckedDocument):
+    """What a version took since the one before it, or since its process began."""
+
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Time on the clock: loading, scoring, evaluating, writing. What a process that died had done is not counted."""
+    accelerators: Count
+    """GPUs that all workers together held."""
+
+
 class Version(CheckedDocument):
     """versions/<n>.json: a state of the bank. `first_step` > `last_step`: no new step."""
 
@@ -179,6 +188,8 @@ class Version(CheckedDocument):
     """SHA-256 of the round's data/<n>.json: what its steps learned from."""
     verdict: Annotated[Verdict | None, Field(exclude_if=_is_absent)] = None
     """What the gate said. Only the last version of a round that came to its end has one."""
+    cost: Annotated[Cost | None, Field(exclude_if=_is_absent)] = None
+    """What the version took; none for a run without rounds."""
 
 
 class Head(CheckedDocument):

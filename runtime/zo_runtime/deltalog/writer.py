@@ -18,6 +18,7 @@ from zo_runtime.deltalog.checked_json import encode, sha256
 from zo_runtime.deltalog.clock import Clock, SystemClock
 from zo_runtime.deltalog.data_list import put_data_list
 from zo_runtime.deltalog.documents import (
+    Cost,
     DataList,
     Evaluation,
     Head,
@@ -197,7 +198,12 @@ class LogWriter:
         return FlushInfo(self._head.step, self._inventory.written - before, self.total_bytes)
 
     def publish(
-        self, evaluation: Evaluation | None, cursor: int, digest: str, verdict: Verdict | None = None
+        self,
+        evaluation: Evaluation | None,
+        cursor: int,
+        digest: str,
+        verdict: Verdict | None = None,
+        cost: Cost | None = None,
     ) -> Version:
         """Flush and make a version of the state after the last step. `cursor` counts the examples consumed. A version
         with a verdict is the last one of its round."""
@@ -221,6 +227,7 @@ class LogWriter:
             round=head.round,
             data_list=head.data_list,
             verdict=verdict,
+            cost=cost,
         )
         data = encode(version)
         self._inventory.put(version_key(version.number), data)

@@ -31,6 +31,11 @@ class Exam:
     seed: int
     """Of the run: it names the signs that the tests draw."""
 
+    def describe(self) -> str:
+        """How many examples there are."""
+        fixed = f" and {len(self.regression)} of the regression set" if self.regression else ""
+        return f"{len(self.held_out)} held-out examples{fixed}"
+
 
 class Judge:
     """The gate of one round: knows how the served version did, waits for the candidate."""

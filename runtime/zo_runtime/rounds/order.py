@@ -88,8 +88,12 @@ def unfinished_cursor(spec: RunSpec, log: LogWriter) -> int:
 def describe(data: DataList) -> str:
     """A data list in one line."""
     records = sum(entry.last - entry.first + 1 for entry in data.train)
-    base = "the base model" if data.base is None else f"version {data.base.version}"
-    return f"round {data.round} on {base}: {records} records of {len(data.train)} objects"
+    return f"round {data.round} on {named(data.base)}: {records} records of {len(data.train)} objects"
+
+
+def named(reference: VersionReference | None) -> str:
+    """A version as people call it."""
+    return "the base model" if reference is None else f"version {reference.version}"
 
 
 def bank_updates(log: LogWriter, reference: VersionReference | None) -> list[Update]:
@@ -120,4 +124,4 @@ def _require_same_order(begun: DataList, order: RoundOrder, uri: str) -> None:
 
 
 def _show(reference: VersionReference | None) -> str:
-    return "the base model" if reference is None else f"version {reference.version} ({reference.sha256[:12]})"
+    return named(reference) + ("" if reference is None else f" ({reference.sha256[:12]})")

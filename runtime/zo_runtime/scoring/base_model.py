@@ -60,6 +60,12 @@ class VllmModel:
         slot_rank(layout)
         return layout
 
+    def accelerators(self) -> int:
+        """How many GPUs the engine takes; none on a CPU."""
+        import torch  # noqa: PLC0415 - only where an engine is about to start
+
+        return self._options.tensor_parallel_size if torch.cuda.is_available() else 0
+
     def start(self, layout: BankLayout, method: Method) -> PartialScorer:
         """Load the engine. Raise `UnsupportedModel` or `EngineFailed`."""
         return VllmScorer(self._spec.model, layout, method, self._options)
