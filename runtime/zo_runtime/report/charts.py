@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from zo_runtime.report.model import Column, ReportData
+from zo_runtime.report.round_chart import round_chart
 from zo_runtime.report.scales import widened
 from zo_runtime.report.series import moving_average, smoothing_window, thin, usual_range
 from zo_runtime.report.svg import Chart, Layer
@@ -13,8 +14,8 @@ TRAINING, HELD_OUT = 1, 2
 
 
 def charts(data: ReportData) -> list[Chart]:
-    """The charts that this run has points for: accuracy, loss, projected gradient, step time."""
-    drawn = [accuracy_chart(data), loss_chart(data), gradient_chart(data), time_chart(data)]
+    """The charts that this run has points for: rounds, accuracy, loss, projected gradient, step time."""
+    drawn = [round_chart(data.rounds), accuracy_chart(data), loss_chart(data), gradient_chart(data), time_chart(data)]
     return [chart for chart in drawn if chart is not None]
 
 

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from zo_runtime.deltalog.documents import Version
+from zo_runtime.deltalog.data_list import load_data_list
+from zo_runtime.deltalog.documents import DataList, Version
+from zo_runtime.deltalog.fetch import in_order
 from zo_runtime.deltalog.names import QUARANTINE
 from zo_runtime.deltalog.quarantine_file import get_quarantine
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.report.model import EvaluationPoint, ReportData, StepSeries, Totals, VersionLine
+from zo_runtime.report.rounds import round_lines
 
 
 def collect(log: LogReader) -> ReportData:
@@ -33,6 +36,7 @@ def collect(log: LogReader) -> ReportData:
             if v.evaluation is not None
         ),
         versions=tuple(_line(v) for v in versions),
+        rounds=round_lines(versions, _data_lists(log, versions)),
         totals=Totals(
             steps=len(steps),
             seconds=float(np.sum(steps.seconds)),
@@ -49,6 +53,12 @@ def _steps(log: LogReader) -> StepSeries:
     names = ("step", "loss", "gradient", "learning_rate", "step_seconds", "tokens")
     columns = [np.array([getattr(row, name) for row in rows], np.float64) for name in names]
     return StepSeries(*columns)
+
+
+def _data_lists(log: LogReader, versions: tuple[Version, ...]) -> dict[int, DataList]:
+    """What each round learned from."""
+    named = {v.round: v.data_list for v in versions if v.round is not None and v.data_list is not None}
+    return {data.round: data for data in in_order(lambda each: load_data_list(log.store, *each), list(named.items()))}
 
 
 def _line(version: Version) -> VersionLine:

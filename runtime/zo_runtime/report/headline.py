@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zo_runtime.report.model import EvaluationPoint, ReportData
+from zo_runtime.report.model import EvaluationPoint, ReportData, RoundLine
 from zo_runtime.units import data_size, duration
 
 
@@ -23,9 +23,31 @@ class Tile:
 
 def tiles(data: ReportData) -> list[Tile]:
     """The headline numbers, the most important one first."""
-    results = [tile for tile in (_accuracy(data), _loss(data)) if tile is not None]
-    results = [replace(tile, result=True) for tile in results]
+    found = _of_rounds(data.rounds) if data.rounds else [_accuracy(data), _loss(data)]
+    results = [replace(tile, result=True) for tile in found if tile is not None]
     return [*results, _steps(data), _time(data), _log(data), _tokens(data)]
+
+
+def _of_rounds(rounds: tuple[RoundLine, ...]) -> list[Tile | None]:
+    """What the newest accepted round brought, and how many there were."""
+    accepted = [each for each in rounds if each.verdict is not None and each.verdict.accepted]
+    rejected = [each for each in rounds if each.verdict is not None and not each.verdict.accepted]
+    others = len(rounds) - len(accepted) - len(rejected)
+    detail = f"{len(accepted)} accepted, {len(rejected)} rejected"
+    detail += f", {others} without a verdict" if others else ""
+    return [_gain(accepted[-1]) if accepted else None, Tile("Rounds", f"{len(rounds):,}", detail)]
+
+
+def _gain(newest: RoundLine) -> Tile | None:
+    before, after = newest.served, newest.candidate
+    if after is None:
+        return None
+    pair = (before.accuracy if before else None), after.accuracy
+    name, form = ("Served accuracy", "{:.1%}") if after.accuracy is not None else ("Served loss", "{:.3f}")
+    if after.accuracy is None:
+        pair = (before.loss if before else None), after.loss
+    values = [form.format(value) for value in pair if value is not None]
+    return Tile(name, " \u2192 ".join(values), f"by round {newest.number}, on {after.examples:,} examples of its own")
 
 
 def _accuracy(data: ReportData) -> Tile | None:
@@ -62,6 +84,9 @@ def _steps(data: ReportData) -> Tile:
 
 
 def _time(data: ReportData) -> Tile:
+    if held := sum(each.accelerator_seconds for each in data.rounds):
+        each_round = f"{duration(held / len(data.rounds))} a round, {duration(data.totals.seconds)} in steps"
+        return Tile("GPU time", duration(held), each_round)
     seconds = data.steps.seconds[np.isfinite(data.steps.seconds)]
     median = f"median {duration(float(np.median(seconds)))} a step" if len(seconds) else "no step yet"
     return Tile("Time in steps", duration(data.totals.seconds), median)

@@ -9,6 +9,8 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from zo_runtime.rounds.contract import Verdict
+
 Column = NDArray[np.float64]
 
 
@@ -60,6 +62,47 @@ class VersionLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """What some held-out data said of a version."""
+
+    loss: float | None
+    accuracy: float | None
+    """0 to 1; none for objectives without one."""
+    examples: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundLine:
+    """One round on fresh data."""
+
+    number: int
+    started: datetime
+    """When its first version was published, before its first step."""
+    ended: datetime
+    """When its newest version was published."""
+    objects: int
+    """Objects, or files, that it learned from."""
+    records: int
+    steps: int
+    base: int | None
+    """The version that it continued from; none for the base model."""
+    version: int
+    """Its newest version."""
+    served: Score | None
+    """What was served then, on this round's held-out data; none where nobody scored it."""
+    candidate: Score | None
+    """Its newest version, on the same data."""
+    verdict: Verdict | None
+    """None while the round goes on, or where it came to no end."""
+    seconds: float
+    """Time of the processes that ran it, from their start to its newest version."""
+    accelerator_seconds: float
+    """The same times the number of GPUs they held."""
+    log_bytes: int
+    """Size of its segments of the log."""
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over the whole run."""
 
@@ -93,6 +136,8 @@ class ReportData:
     """Ordered by step."""
     versions: tuple[VersionLine, ...]
     """Ordered by number."""
+    rounds: tuple[RoundLine, ...]
+    """Ordered by number; empty for a run without rounds."""
     totals: Totals
     quarantine: Mapping[str, int]
     """Records set aside, by reason."""

@@ -18,8 +18,9 @@ from markupsafe import Markup
 from zo_runtime import __version__
 from zo_runtime.report.charts import charts
 from zo_runtime.report.headline import tiles
-from zo_runtime.report.model import ReportData
+from zo_runtime.report.model import ReportData, Score
 from zo_runtime.report.svg import Chart, Layer, draw
+from zo_runtime.units import data_size, duration
 
 # Width and height in CSS pixels: beside another chart, across the page, and on a phone.
 _HALF, _FULL, _PHONE = (540, 300), (1110, 330), (350, 260)
@@ -64,7 +65,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=_count, percent=_percent, decimal=_decimal, moment=_moment, swatch=_swatch, breakable=_breakable
+        count=_count,
+        percent=_percent,
+        decimal=_decimal,
+        moment=_moment,
+        swatch=_swatch,
+        breakable=_breakable,
+        score=_score,
+        duration=duration,
+        size=data_size,
     )
     return environment
 
@@ -99,7 +108,13 @@ def _figure(chart: Chart, *, hero: bool) -> _Figure:
 
 
 def _swatch(layer: Layer) -> Markup:
-    shapes = {"dots": "M5 6h0M14 4h0M23 8h0", "line": "M2 6H26", "rule": "M2 6H26", "marks": "M14 1l5 5-5 5-5-5z"}
+    shapes = {
+        "dots": "M5 6h0M14 4h0M23 8h0",
+        "line": "M2 6H26",
+        "rule": "M2 6H26",
+        "marks": "M14 1l5 5-5 5-5-5z",
+        "crosses": "M10 2l8 8m0-8l-8 8",
+    }
     mark = Markup('<path class="{} tone{}" d="{}"/>').format(layer.shape, layer.tone, shapes[layer.shape])
     line = Markup('<path class="line tone{}" d="M2 6H26"/>').format(layer.tone)
     return line + mark if layer.shape == "marks" else mark
@@ -156,6 +171,13 @@ def _percent(value: float | None) -> str:
 
 def _decimal(value: float | None) -> str:
     return "\u2013" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def _score(value: Score | None) -> str:
+    """The accuracy, or else the loss."""
+    if value is None:
+        return "\u2013"
+    return _decimal(value.loss) if value.accuracy is None else _percent(value.accuracy)
 
 
 def _moment(value: datetime) -> str:

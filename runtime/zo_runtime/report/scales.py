@@ -5,13 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 
 from zo_runtime.report.model import Column
 
-Unit = Literal["number", "percent", "count"]
+Unit = Literal["number", "percent", "count", "time"]
+
+# Round steps of a time axis, in seconds: up to a minute, an hour, a day; beyond, whole days.
+_CLOCK = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
+_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,9 @@ class Scale:
 
 
 def ticks(low: float, high: float, count: int, unit: Unit = "number") -> list[float]:
-    """About `count` round numbers within [low, high], low < high; whole numbers for counts."""
-    step = tick_step(high - low, count)
+    """About `count` round numbers within [low, high], low < high; whole numbers for counts, round times of the day
+    in UTC for times in seconds since 1970."""
+    step = _time_step(high - low, count) if unit == "time" else tick_step(high - low, count)
     if unit == "count":
         step = max(1.0, step)
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
@@ -45,8 +51,16 @@ def tick_step(span: float, count: int) -> float:
     return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw * 0.999)
 
 
+def _time_step(span: float, count: int) -> float:
+    days = _DAY * max(1.0, tick_step(span / _DAY, count))
+    return next((float(step) for step in _CLOCK if step >= 0.999 * span / count), days)
+
+
 def tick_labels(values: list[float], unit: Unit) -> list[str]:
-    """The ticks as text, all with the same number of decimals."""
+    """The ticks as text, all with the same number of decimals; times with as much of the date as tells them apart."""
+    if unit == "time":
+        form = _time_form(values)
+        return [datetime.fromtimestamp(value, UTC).strftime(form) for value in values]
     if unit == "count":
         return [f"{value:,.0f}" for value in values]
     scaled = [100 * value for value in values] if unit == "percent" else values
@@ -58,6 +72,13 @@ def tick_labels(values: list[float], unit: Unit) -> list[str]:
     decimals = max(0, -_magnitude(step))
     suffix = "%" if unit == "percent" else ""
     return [f"{value:.{decimals}f}{suffix}".replace("-", "\u2212") for value in scaled]
+
+
+def _time_form(values: list[float]) -> str:
+    step = min((b - a for a, b in itertools.pairwise(values)), default=1.0)
+    if step >= _DAY:
+        return "%Y-%m-%d"
+    return ("" if values[-1] - values[0] < _DAY else "%m-%d ") + ("%H:%M" if step >= 60 else "%H:%M:%S")
 
 
 def _magnitude(value: float) -> int:

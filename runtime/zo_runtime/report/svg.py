@@ -16,13 +16,14 @@ _RIGHT = 26
 # Up to this many dots are drawn strong; more are drawn faint, so that their density shows.
 _SPARSE = 120
 
-Shape = Literal["dots", "line", "marks", "rule"]
+Shape = Literal["dots", "line", "marks", "crosses", "rule"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
     """One series: `dots` for raw values, a `line` through them, `marks` joined by a line for the few values
-    that matter one by one, a dashed `rule` across the plot. `tone` picks the colour: 1 training, 2 held-out."""
+    that matter one by one, `crosses` for those that came to nothing, a dashed `rule` across the plot. `tone` picks
+    the colour: 1 training, 2 held-out."""
 
     label: str
     shape: Shape
@@ -34,7 +35,7 @@ class Layer:
 @dataclass(frozen=True, slots=True, eq=False)
 class Chart:
     """A chart with at least one point. `low` and `high` are the range of the y axis; values beyond it are
-    drawn as arrows at its edge."""
+    drawn as arrows at its edge. `x_unit` is `count` for steps, `time` for seconds since 1970."""
 
     key: str
     title: str
@@ -45,6 +46,8 @@ class Chart:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     note: str = ""
+    x_label: str = "step"
+    x_unit: Unit = "count"
 
 
 def draw(chart: Chart, name: str, width: int, height: int) -> Markup:
@@ -58,12 +61,12 @@ def draw(chart: Chart, name: str, width: int, height: int) -> Markup:
     parts = [
         Markup(
             '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d" tabindex="0"'
-            ' data-low="{:.6g}" data-high="{:.6g}" data-left="{:.1f}" data-right="{:.1f}">'
-        ).format(name, width, height, identity, identity, x.low, x.high, x.start, x.end),
+            ' data-low="{:.12g}" data-high="{:.12g}" data-left="{:.1f}" data-right="{:.1f}" data-axis="{}">'
+        ).format(name, width, height, identity, identity, x.low, x.high, x.start, x.end, chart.x_unit),
         Markup('<title id="{}-t">{}</title>').format(identity, chart.title),
         Markup('<desc id="{}-d">{}</desc>').format(identity, chart.description),
         _y_axis(chart, y, y_values, y_texts, left, width),
-        _x_axis(x, height, width // 100),
+        _x_axis(chart, x, height, width // 100),
         *(_layer(layer, x, y) for layer in chart.layers),
         Markup('<line class="guide" x1="0" x2="0" y1="{:.0f}" y2="{:.0f}"/>').format(y.end, y.start),
         Markup("</svg>"),
@@ -89,11 +92,11 @@ def _y_axis(chart: Chart, y: Scale, values: list[float], texts: list[str], left:
     return Markup("").join(rows)
 
 
-def _x_axis(x: Scale, height: int, count: int) -> Markup:
+def _x_axis(chart: Chart, x: Scale, height: int, count: int) -> Markup:
     base = height - 46
     parts = [Markup('<path class="axis" d="M{:.0f} {}H{:.0f}"/>').format(x.start, base, x.end)]
-    values = ticks(x.low, x.high, count, "count")
-    for value, text in zip(values, tick_labels(values, "count"), strict=True):
+    values = ticks(x.low, x.high, count, chart.x_unit)
+    for value, text in zip(values, tick_labels(values, chart.x_unit), strict=True):
         at = float(x(np.array(value)))
         parts.append(
             Markup('<path class="axis" d="M{:.1f} {}v5"/><text class="x" x="{:.1f}" y="{}">{}</text>').format(
@@ -101,7 +104,9 @@ def _x_axis(x: Scale, height: int, count: int) -> Markup:
             )
         )
     parts.append(
-        Markup('<text class="label" x="{:.0f}" y="{}">step</text>').format((x.start + x.end) / 2, height - 6)
+        Markup('<text class="label" x="{:.0f}" y="{}">{}</text>').format(
+            (x.start + x.end) / 2, height - 6, chart.x_label
+        )
     )
     return Markup("").join(parts)
 
@@ -122,6 +127,8 @@ def _layer(layer: Layer, x: Scale, y: Scale) -> Markup:
         )
         crowd = "" if len(points) > _SPARSE else " sparse"
         return _path(f"dots{crowd} {tone}", inside) + _path(f"beyond {tone}", arrows)
+    if layer.shape == "crosses":
+        return _path(f"crosses {tone}", "".join(f"M{a - 4:.1f} {b - 4:.1f}l8 8m0-8l-8 8" for a, b in points))
     line = _path(f"line {tone}", "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in points))
     if layer.shape == "line":
         return line

@@ -13,10 +13,12 @@ for (const figure of document.querySelectorAll("figure")) {
     }
     return value - sorted[low] <= sorted[high] - value ? low : high;
   };
+  const time = figure.querySelector("svg.wide").dataset.axis === "time";
+  const place = (x) => time ? new Date(1000 * x).toISOString().slice(0, 19).replace("T", " ") + " UTC" : "step " + x.toLocaleString("en");
   const text = (layer, step) => {
     const at = nearest(layer.x, step), y = layer.y[at];
     const value = layer.unit === "percent" ? (100 * y).toFixed(1) + "%" : String(Number(y.toPrecision(4))).replace("-", "\u2212");
-    const where = layer.rule || layer.x[at] === step ? "" : " (step " + layer.x[at].toLocaleString("en") + ")";
+    const where = layer.rule || layer.x[at] === step ? "" : " (" + place(layer.x[at]) + ")";
     return layer.label + " " + value + where;
   };
 
@@ -32,7 +34,7 @@ for (const figure of document.querySelectorAll("figure")) {
       guide.setAttribute("x1", x);
       guide.setAttribute("x2", x);
       guide.classList.add("on");
-      tip.textContent = ["step " + step.toLocaleString("en"), ...layers.map((layer) => text(layer, step))].join("\n");
+      tip.textContent = [place(step), ...layers.map((layer) => text(layer, step))].join("\n");
       tip.hidden = false;
       // Beside the guide, on the side with more room.
       const card = figure.getBoundingClientRect(), box = svg.getBoundingClientRect();
