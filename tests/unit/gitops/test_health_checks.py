@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fixtures.health import argo, flux
-from fixtures.statuses import FOLDER, HEAD, record, texts
+from fixtures.statuses import FOLDER, record, texts
 from zo_operator.api.status import Phase
 
 RESOURCES = {path.stem: yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.yaml")}
@@ -43,7 +43,7 @@ EXPECTED = {
 
 def test_the_recorded_statuses_are_what_the_operator_says_today():
     stale = [path.name for path, text in texts().items() if not path.exists() or path.read_text() != text]
-    assert not stale, f"out of date: {HEAD}{stale}"
+    assert not stale, f"out of date: {stale}: run PYTHONPATH=tests python -m fixtures.statuses"
     assert RESOURCES.keys() == record().keys() == EXPECTED.keys()
 
 
