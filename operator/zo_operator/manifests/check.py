@@ -8,7 +8,7 @@ from zo_operator.api.spec import ZOFineTuneSpec
 from zo_operator.manifests import document
 from zo_operator.manifests.job import pod_failure_policy
 from zo_operator.manifests.metadata import Object, Owner, metadata
-from zo_operator.manifests.small import small_pod
+from zo_operator.manifests.small import on_any_node, small_pod
 from zo_runtime.rounds.check_result import API_KEY
 from zo_runtime.serving.contract import Target
 
@@ -31,9 +31,9 @@ def job(
     if held_out is None:
         raise ValueError("a Job is for checks of held-out examples")
     command = _command(held_out, replica, model, target)
-    template = small_pod(owner, spec, name, image, names.COMPONENT_CHECK, command)
+    template = on_any_node(small_pod(owner, spec, name, image, names.COMPONENT_CHECK, command))
     container = template["spec"]["containers"][0]
-    container["resources"] = _RESOURCES
+    container["resources"] = {key: dict(value) for key, value in _RESOURCES.items()}
     key = spec.serving.api_key_secret_ref if spec.serving else None
     if key is not None:
         reference = {"secretKeyRef": {"name": key.name, "key": key.key}}

@@ -9,6 +9,8 @@ from zo_operator.manifests.metadata import Object, Owner, labels
 from zo_operator.manifests.pod import pod_template
 
 _RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+# What says which nodes can run the image at all; the rest of a node selector asks for GPUs.
+_PLATFORM = ("kubernetes.io/arch", "kubernetes.io/os")
 
 
 def small_pod(
@@ -25,3 +27,27 @@ def small_pod(
     for key in ("ports", "startupProbe", "readinessProbe", "livenessProbe"):
         container.pop(key, None)
     return template
+
+
+def on_any_node(template: Object) -> Object:
+    """The template without the nodes and the cache of rounds: what takes no GPU must not make a cluster start a node
+    that has one."""
+    pod = template["spec"]
+    for key in ("affinity", "topologySpreadConstraints"):
+        pod.pop(key, None)
+    selector = pod.pop("nodeSelector", {})
+    if kept := {key: selector[key] for key in _PLATFORM if key in selector}:
+        pod["nodeSelector"] = kept
+    _forget_cache(pod)
+    return template
+
+
+def _forget_cache(pod: Object) -> None:
+    """A claim for weights may tie the pod to the zone, or to the very node, of the GPUs."""
+    for volume in pod["volumes"]:
+        if volume["name"] == "zo-home":
+            volume.pop("persistentVolumeClaim", None)
+            volume.setdefault("emptyDir", {})
+    for mount in pod["containers"][0]["volumeMounts"]:
+        if mount["name"] == "zo-home":
+            mount.pop("subPath", None)
