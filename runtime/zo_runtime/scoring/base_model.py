@@ -44,8 +44,8 @@ class VllmModel:
 
     def _without_tokenizer(self, why: str) -> UnsupportedModel:
         return UnsupportedModel(
-            f"spec.model.name: {self._spec.model.name}: no tokenizer there ({why}): give a Hugging Face id or a folder "
-            f"with a tokenizer beside the weights"
+            f"spec.model.name: {self._spec.model.name}: no tokenizer there ({why}): give a Hugging Face id or a "
+            f"folder with a tokenizer beside the weights"
         )
 
     def tokenizer(self) -> Any:
