@@ -6,10 +6,10 @@ from zo_runtime.config.document import RunSpec
 from zo_runtime.data.formats import Read, Record
 from zo_runtime.data.prompts import Drafter, field_checker
 from zo_runtime.data.quarantine import Unfit
-from zo_runtime.deltalog.documents import DataList
+from zo_runtime.deltalog.chain import History
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.errors import InvalidSpec
-from zo_runtime.rounds.contract import Fresh, ProbeResult
+from zo_runtime.rounds.contract import Fresh, ProbeResult, VersionReference
 from zo_runtime.rounds.fresh import Look
 from zo_runtime.rounds.order import concluded, fresh_data
 from zo_runtime.storage.open import open_store
@@ -18,23 +18,40 @@ from zo_runtime.units import data_size
 
 
 def probe(spec: RunSpec) -> ProbeResult:
-    """Look at `spec.data.train`, and into the log for what was learned from.
+    """Look at `spec.data.train`, and into the log for what was learned from and how far it is.
 
     Raise `InvalidData` for an object that cannot be read as a whole, `InvalidSpec`, `LogCorrupt`, `StorageError`.
     """
     drafter = field_checker(spec.objective)
-    learned = _learned(open_store(spec.storage.uri, spec.storage.s3))
+    store = open_store(spec.storage.uri, spec.storage.s3)
+    history = _history(store)
+    learned = [] if history is None else concluded(store, history.versions)
     found = fresh_data(spec, learned, lambda read: _flaw(read, drafter))
     fresh = found.summary()
-    return ProbeResult(ok=True, reason="Completed", message=_sentence(found, fresh), fresh=fresh)
+    return ProbeResult(
+        ok=True,
+        reason="Completed",
+        message=_sentence(found, fresh),
+        fresh=fresh,
+        round=0 if history is None else history.latest.head.round or 0,
+        accepted=None if history is None else _accepted(history),
+    )
 
 
-def _learned(store: ObjectStore) -> list[DataList]:
+def _history(store: ObjectStore) -> History | None:
     try:
-        versions = LogReader(store).versions()
+        return LogReader(store).history()
     except InvalidSpec:  # the first round has not begun
-        return []
-    return concluded(store, versions)
+        return None
+
+
+def _accepted(history: History) -> VersionReference | None:
+    """The newest version that may be served. Where there was no round, every version may."""
+    for link in reversed(history.links):
+        verdict = link.version.verdict
+        if link.version.round is None or (verdict is not None and verdict.accepted):
+            return VersionReference(version=link.version.number, sha256=link.sha256)
+    return None
 
 
 def _flaw(read: Read, drafter: Drafter) -> str | None:

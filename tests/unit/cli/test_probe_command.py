@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from fakes.toy import ToyModel
-from fakes.toy_rounds import deliver, order, source, write_round
+from fakes.toy_rounds import deliver, log_of, order, source, write_round
 from zo_runtime.cli import TERMINATION_LOG, main
 from zo_runtime.config.load import load_document
 from zo_runtime.job import Job
-from zo_runtime.rounds.contract import TERMINATION_MESSAGE_LIMIT, Fresh, ProbeResult
+from zo_runtime.rounds.contract import TERMINATION_MESSAGE_LIMIT, Fresh, ProbeResult, VersionReference
 from zo_runtime.units import data_size
 
 
@@ -82,6 +82,27 @@ def test_what_was_learned_from_is_not_fresh(tmp_path: Path, monkeypatch: pytest.
     probe(tmp_path, monkeypatch)
     assert left(tmp_path).fresh.gone_count == 1
     assert left(tmp_path).message.endswith("1 that were learned from are gone")
+
+
+def test_it_says_how_far_the_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(tmp_path, "a.jsonl", 120, seed=1)
+    probe(tmp_path, monkeypatch)
+    assert (left(tmp_path).round, left(tmp_path).accepted) == (0, None)
+    train(tmp_path, 4)
+    probe(tmp_path, monkeypatch)
+    newest = log_of(tmp_path).history().links[-1]
+    assert left(tmp_path).round == 4
+    assert left(tmp_path).accepted == VersionReference(version=newest.version.number, sha256=newest.sha256)
+
+
+def test_a_log_without_rounds_has_versions_to_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(tmp_path, "a.jsonl", 120, seed=1)
+    document, _ = load_document(write_round(tmp_path, source(tmp_path), None))
+    Job(document, ToyModel(), lambda: False).run()
+    probe(tmp_path, monkeypatch)
+    newest = log_of(tmp_path).history().links[-1]
+    assert left(tmp_path).round == 0
+    assert left(tmp_path).accepted == VersionReference(version=newest.version.number, sha256=newest.sha256)
 
 
 def test_an_error_is_one_line_and_the_message(
