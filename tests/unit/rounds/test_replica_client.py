@@ -11,6 +11,8 @@ import yaml
 
 from fakes.toy import SIZE, ToyModel, ToyTokenizer
 from fakes.toy_manifest import manifest
+from fakes.toy_rounds import deliver, order, source
+from fakes.toy_rounds import log_of as log_of_rounds
 from zo_runtime.adapter.replay import replay
 from zo_runtime.config.load import parse_document
 from zo_runtime.data.examples import Example
@@ -203,6 +205,25 @@ def test_other_data_than_the_logs_are_a_draw_of_their_own(tmp_path):
         assert found.passed
         assert "accuracy" in found.message
         assert "0 less allowed" not in found.message
+
+
+def test_a_rounds_version_is_scored_on_the_rounds_own_data(tmp_path):
+    """Data that came later is in `spec.data` too, and no part of what the version was evaluated on."""
+    body = source(tmp_path)
+    deliver(tmp_path, "first.jsonl", 200, seed=1)
+    document, _ = parse_document(yaml.safe_dump({**body, "round": order(tmp_path, 1)}), "test")
+    Job(document, ToyModel(), lambda: False).run()
+    store = LocalStore(tmp_path / "log")
+    last = log_of_rounds(tmp_path).history().links[-1]
+    target = Target(version=last.version.number, sha256=last.sha256)
+    deliver(tmp_path, "second.jsonl", 300, seed=2)
+    spec = parse_document(yaml.safe_dump(body), "test")[0].spec
+    with toy_server(store, target, version=target.version) as server:
+        found = check(spec, target, server)
+    assert found.passed
+    assert "accuracy" in found.message
+    assert " 0 less allowed" in found.message
+    assert found.examples == last.version.evaluation.examples
 
 
 def test_what_cannot_be_compared_is_told(tmp_path):
