@@ -9,19 +9,24 @@ from rich.console import Console
 from rich.table import Table
 
 from zo_runtime.deltalog.chain import History, Link
-from zo_runtime.deltalog.documents import WriterInfo
-from zo_runtime.deltalog.names import is_log_object
+from zo_runtime.deltalog.documents import DataList, WriterInfo
+from zo_runtime.deltalog.names import data_list_key, is_log_object
 from zo_runtime.deltalog.reader import LogReader
+from zo_runtime.report.collect import data_lists
+from zo_runtime.report.model import RoundLine, Score
+from zo_runtime.report.rounds import round_lines
 from zo_runtime.units import data_size
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A log at one moment. `log_bytes` is the size of the log proper: no report, no set-aside records."""
+    """A log at one moment. `log_bytes` is the size of the log proper: no report, no set-aside records. `lists` holds
+    what each round learned from, by number."""
 
     reader: LogReader
     history: History
     log_bytes: int
+    lists: dict[int, DataList]
 
     @property
     def bytes_per_step(self) -> float | None:
@@ -34,7 +39,7 @@ def overview(reader: LogReader) -> Overview:
     """Look at a log. Raise `InvalidSpec` where there is none, `LogCorrupt`, `StorageError`."""
     history = reader.history()
     size = sum(info.size for info in reader.store.list() if is_log_object(info.key))
-    return Overview(reader, history, size)
+    return Overview(reader, history, size, data_lists(reader, history.versions))
 
 
 def as_json(view: Overview) -> dict[str, Any]:
@@ -58,6 +63,28 @@ def as_json(view: Overview) -> dict[str, Any]:
             }
             for link in view.history.links
         ],
+        **({"rounds": [_round(view, line) for line in _rounds(view)]} if view.lists else {}),
+    }
+
+
+def _rounds(view: Overview) -> tuple[RoundLine, ...]:
+    return round_lines(view.history.versions, view.lists)
+
+
+def _round(view: Overview, line: RoundLine) -> dict[str, Any]:
+    """One round for a script. The objects that it learned from stand in its data list."""
+    data = view.lists[line.number]
+    mine = [v for v in view.history.versions if v.round == line.number]
+    return {
+        **data.model_dump(mode="json", by_alias=True, include={"round", "first_step", "base", "served"}),
+        "lastStep": mine[-1].last_step,
+        "versions": [v.number for v in mine],
+        "objects": line.objects,
+        "records": line.records,
+        "dataList": data_list_key(line.number),
+        "verdict": None if line.verdict is None else line.verdict.model_dump(mode="json", by_alias=True),
+        "seconds": line.seconds,
+        "acceleratorSeconds": line.accelerator_seconds,
     }
 
 
@@ -83,6 +110,9 @@ def print_table(view: Overview, console: Console) -> None:
     if view.history.links:
         console.print()
         console.print(_versions(view.history))
+    if view.lists:
+        console.print()
+        console.print(_round_table(view))
 
 
 def _versions(history: History) -> Table:
@@ -103,6 +133,37 @@ def _versions(history: History) -> Table:
             f"{version.created:%Y-%m-%d %H:%M}",
         )
     return table
+
+
+def _round_table(view: Overview) -> Table:
+    table = Table(box=None, padding=(0, 2), pad_edge=False, collapse_padding=True, header_style="bold")
+    for name in ("round", "from", "steps", "version", "records", "served", "now"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for line in _rounds(view):
+        table.add_row(
+            str(line.number),
+            "base" if line.base is None else f"{line.base}",
+            str(line.steps),
+            str(line.version),
+            str(line.records),
+            _score(line.served),
+            _score(line.candidate),
+            _verdict(line),
+        )
+    return table
+
+
+def _score(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{score.loss:.4f}" if score.accuracy is None else f"{score.accuracy:.1%}"
+
+
+def _verdict(line: RoundLine) -> str:
+    if line.verdict is None:
+        return "none"
+    return line.verdict.reason if line.verdict.accepted else f"rejected: {line.verdict.reason}"
 
 
 def _size(link: Link) -> int:

@@ -36,7 +36,7 @@ def collect(log: LogReader) -> ReportData:
             if v.evaluation is not None
         ),
         versions=tuple(_line(v) for v in versions),
-        rounds=round_lines(versions, _data_lists(log, versions)),
+        rounds=round_lines(versions, data_lists(log, versions)),
         totals=Totals(
             steps=len(steps),
             seconds=float(np.sum(steps.seconds)),
@@ -55,7 +55,7 @@ def _steps(log: LogReader) -> StepSeries:
     return StepSeries(*columns)
 
 
-def _data_lists(log: LogReader, versions: tuple[Version, ...]) -> dict[int, DataList]:
+def data_lists(log: LogReader, versions: tuple[Version, ...]) -> dict[int, DataList]:
     """What each round learned from."""
     named = {v.round: v.data_list for v in versions if v.round is not None and v.data_list is not None}
     return {data.round: data for data in in_order(lambda each: load_data_list(log.store, *each), list(named.items()))}

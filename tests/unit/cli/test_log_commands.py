@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fixtures.logs import DATA, LEASE, FakeProcess, Trainer, bank_digest, make_row, run_info
+from fixtures.logs import DATA, LEASE, METHOD, FakeProcess, Trainer, bank_digest, make_row, run_info
+from fixtures.rounds import ACCEPTED, REJECTED, RoundTrainer, reference
 from zo_runtime.adapter.export import read_adapter
 from zo_runtime.cli import cli, log_commands
+from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.deltalog.writer import LogWriter
 from zo_runtime.errors import InvalidSpec, LogCorrupt, ZOError
 from zo_runtime.storage.local import LocalStore
@@ -187,3 +189,44 @@ def test_s3_options_reach_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ZOError):
             zo(command, "s3://b/p", "--s3-region", "here", "--s3-ca-file", "ca.pem")
     assert seen == [("s3://b/p", "http://127.0.0.1:1", "here", True, "ca.pem")] * 3
+
+
+def test_inspect_shows_rounds(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "log")
+    for number, base, verdict in ((1, None, ACCEPTED), (2, 3, REJECTED), (3, 3, None)):
+        RoundTrainer(store, METHOD, number, reference(store, base)).run(4, 3, 2, verdict)
+    text = zo("inspect", tmp_path / "log").stdout
+    lines = [line.split() for line in text.splitlines()[-3:]]
+    assert lines == [
+        ["1", "base", "4", "3", "5", "75.0%", "75.0%", "Ungated"],
+        ["2", "3", "4", "6", "5", "75.0%", "75.0%", "rejected:", "NoImprovement"],
+        ["3", "3", "3", "8", "5", "75.0%", "75.0%", "none"],
+    ]
+    facts = zo_json("inspect", tmp_path / "log")
+    assert [(r["round"], r["firstStep"], r["lastStep"], r["versions"]) for r in facts["rounds"]] == [
+        (1, 1, 4, [1, 2, 3]),
+        (2, 5, 8, [4, 5, 6]),
+        (3, 9, 11, [7, 8]),
+    ]
+    assert facts["rounds"][1]["base"]["version"] == 3
+    assert facts["rounds"][1]["verdict"]["accepted"] is False
+    assert [(v["number"], v.get("base"), v["round"]) for v in facts["versions"]][6] == (7, 4, 3)
+    assert facts["rounds"][0]["dataList"] == "data/1.json"
+
+
+def test_replay_follows_the_path_of_a_version(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "log")
+    for number, base in ((1, None), (2, None), (3, 3)):
+        RoundTrainer(store, METHOD, number, reference(store, base)).run(4, 3, 2, ACCEPTED)
+    recorded = LogReader(store).versions()
+    for number, step in ((3, 4), (6, 8), (7, 4), (9, 12)):
+        said = zo_json(
+            "replay", tmp_path / "log", "--version", number, "--out", tmp_path / "a", "--snapshot", tmp_path
+        )
+        assert (said["step"], said["digest"]) == (step, recorded[number - 1].digest)
+
+
+def test_an_old_log_says_nothing_of_rounds(uri: Path) -> None:
+    facts = zo_json("inspect", uri)
+    assert "rounds" not in facts
+    assert not {"base", "round", "dataList", "verdict", "cost"} & facts["versions"][0].keys()
