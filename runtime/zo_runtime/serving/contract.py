@@ -45,7 +45,7 @@ class Target(SpecModel):
 
 
 class Canary(SpecModel):
-    """Another target for some replicas."""
+    """Another target for some replicas. It is of the same log: a canary is compared with what the others serve."""
 
     target: Target
     """What the members serve."""
