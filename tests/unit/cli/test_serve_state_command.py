@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from fixtures.logs import METHOD
+from fixtures.rounds import ACCEPTED, REJECTED, RoundTrainer, reference
 from fixtures.serving import local_log, make_base, target
 from zo_runtime.cli import cli
+from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.errors import InvalidSpec, LogCorrupt, ZOError
 from zo_runtime.serving.desired import read_desired
 from zo_runtime.storage.local import LocalStore
@@ -51,6 +54,25 @@ def test_set_resolves_what_is_asked_for(zo: Shell) -> None:
     zo("set", "clinic", zo.log.uri, "--canary-version", "3", "--canary-member", "a", "--canary-member", "b")
     assert (zo.state().canary.target, zo.state().canary.members) == (target(zo.log, 3), ("a", "b"))
     assert [path.name for path in zo.folder.iterdir()] == ["clinic.json"]
+
+
+def test_what_was_not_accepted_is_served_only_by_its_number(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "rounds")
+    zo = Shell(tmp_path)
+    RoundTrainer(store, METHOD, 1, None).run(4, 9, 2, None)
+    with pytest.raises(InvalidSpec, match=r"no version of the log at .* was accepted yet; give --version"):
+        zo("set", "clinic", store.uri)
+    for number, base, verdict in ((2, None, ACCEPTED), (3, 4, ACCEPTED), (4, 4, REJECTED)):
+        RoundTrainer(store, METHOD, number, reference(store, base)).run(4, 9, 2, verdict)
+    last = [v.number for v in LogReader(store).versions() if v.verdict]
+    zo("set", "clinic", store.uri)
+    assert zo.state().target.version == last[1]
+    zo("rollback", "clinic")
+    assert zo.state().target.version == last[0]
+    with pytest.raises(InvalidSpec, match=f"no version before {last[0]} was accepted; give --step 0"):
+        zo("rollback", "clinic")
+    zo("set", "clinic", store.uri, "--version", str(last[2]))
+    assert zo.state().target.version == last[2]
 
 
 def test_the_way_to_s3_is_kept(zo: Shell) -> None:

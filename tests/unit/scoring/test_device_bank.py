@@ -1,6 +1,7 @@
 """The torch bank, as a GPU runs it, against the native one: the same bits."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,16 +28,21 @@ LAYOUT = BankLayout((TensorShape("a.q_proj", 5, 3), TensorShape("a.fc1", 130, 70
         weight_decay=st.sampled_from([0.0, 0.1]),
     ),
     st.integers(1, 9),
+    st.integers(0, 7),
 )
-def test_device_bank_has_the_banks_bits(method: Method, steps: int) -> None:
+def test_device_bank_has_the_banks_bits(method: Method, steps: int, jump: int) -> None:
+    """Also where a round goes on at a step that is `jump` steps later."""
     rng = np.random.default_rng(steps)
     host, device = Bank(LAYOUT, method), DeviceBank(LAYOUT, method, torch.device("cpu"))
-    for step in range(1, steps + 1):
-        row = rng.normal(size=method.directions) * 1e-3
-        update = Update(step, float(np.float32(3e-4)), tuple(round_coefficient(c) for c in row))
+    for made in range(1, steps + 1):
+        row, step = rng.normal(size=method.directions) * 1e-3, made + (jump if made > steps // 2 else 0)
+        after = None if step == host.step + 1 else host.step
+        update = Update(step, float(np.float32(3e-4)), tuple(round_coefficient(c) for c in row), after)
         host.apply([update])
         device.apply([update])
         assert device.digest() == host.digest()
+    with pytest.raises(ValueError, match="expected the update of step"):
+        device.apply([Update(host.step + 2, 1.0, (0.0,) * method.directions)])
     for j in range(method.directions):
         u = host.whole_direction(steps, j)
         assert np.array_equal(device.direction(steps, j).numpy(), u)

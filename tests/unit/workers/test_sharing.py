@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -46,6 +47,8 @@ def test_rows_are_collected_in_order_by_the_leader(costs: list[int], workers: in
 def test_updates_survive_the_wire(values: list[tuple[float, list[float]]]) -> None:
     updates = [Update(2**40 + i, rate, tuple(numbers)) for i, (rate, numbers) in enumerate(values)]
     assert to_updates(to_rows(updates, 3)) == updates
+    jumping = [replace(update, after=update.step - 5) for update in updates]
+    assert to_updates(to_rows(jumping, 3)) == jumping
 
 
 places = st.tuples(st.integers(0, 2), st.integers(0, 99))

@@ -1,5 +1,6 @@
 """The bank's update against exact arithmetic, and its digest under threads and partial replays."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -110,6 +111,28 @@ def test_a_gap_or_a_repeat_is_refused(step: int) -> None:
     bank.apply([Update(1, 1e-3, (0.0,))])
     with pytest.raises(ValueError, match=f"expected the update of step 2, got step {step}"):
         bank.apply([Update(step, 1e-3, (0.0,))])
+
+
+@settings(max_examples=25)
+@given(methods, st.integers(0, 9), st.integers(1, 9), st.integers(0, 9), st.integers(1, 4))
+def test_an_update_may_continue_from_an_earlier_step(
+    method: Method, base: int, aside: int, rest: int, threads: int
+) -> None:
+    """The steps that were left aside do not matter, only that the later ones have their own numbers."""
+    updates = make_updates(method, base + aside + rest)
+    later = updates[base + aside :]
+    one, many = Bank(LAYOUT, method), Bank(LAYOUT, method)
+    one.apply(updates[:base])
+    twin = one.copy()
+    many.apply([*updates[:base], *(replace(u, after=base) for u in later[:1]), *later[1:]], threads)
+    for update in later:
+        one.step = update.step - 1
+        one.apply([update])
+    assert many.digest() == one.digest()
+    assert twin.step == base
+    if later:
+        with pytest.raises(ValueError, match=f"expected the update of step {base + 1}, got step {later[0].step}"):
+            twin.apply(later)
 
 
 def test_subspaces_take_turns() -> None:
