@@ -8,10 +8,11 @@ import yaml
 from fixtures.openapi import KUBERNETES_VERSIONS, check
 from zo_operator import names
 from zo_operator.api.spec import parse_spec
-from zo_operator.manifests import cleanup, document, job, service
+from zo_operator.manifests import cleanup, document, job, probe, service
 from zo_operator.manifests.metadata import Owner
 from zo_runtime.config.load import parse_document
 from zo_runtime.errors import by_exit_code
+from zo_runtime.rounds.contract import RoundOrder, VersionReference
 
 OWNER = Owner("sst2", "team-a", "0b7c2f5e-7d0c-4a39-9d55-a4fd1b2b1a30")
 SMALL = {
@@ -57,6 +58,8 @@ def objects(raw):
         service.service(OWNER, spec.metrics.port),
         document.config_map(OWNER, spec, "zo-sst2-1-abcdef"),
         job.job(OWNER, spec, "zo-sst2-1-abcdef", "zofinetune/runtime:1"),
+        probe.probe_config_map(OWNER, spec, "zo-sst2-probe-1-abcdef"),
+        probe.probe_job(OWNER, spec, "zo-sst2-probe-1-abcdef", "zofinetune/runtime:1"),
         cleanup.record(OWNER, spec, "zofinetune/runtime:1"),
     ]
     stored = copy.deepcopy(made[-1])
@@ -227,7 +230,7 @@ def test_no_metrics_port_means_no_probes():
 
 
 def test_the_cleanup_is_small_and_outlives_the_resource():
-    record, cleaner = objects(EVERYTHING)[3:]
+    record, cleaner = objects(EVERYTHING)[-2:]
     assert "ownerReferences" not in record["metadata"]
     assert cleaner["metadata"]["ownerReferences"][0]["kind"] == "ConfigMap"
     found = cleaner["spec"]["template"]["spec"]["containers"][0]
@@ -252,3 +255,13 @@ def test_names_fit_where_kubernetes_puts_them(name):
 def test_similar_names_stay_apart():
     alike = ["a.b", "a-b", "x" * 50, "x" * 51, f"{'x' * 50}.", "a.b-"]
     assert len({names.base(name) for name in alike}) == len(alike)
+
+
+def test_the_order_of_a_round_reaches_the_runtime():
+    version = VersionReference(version=3, sha256="a" * 64)
+    order = RoundOrder(number=7, base=version, served=version)
+    made = document.config_map(OWNER, parse_spec(EVERYTHING), "zo-sst2-7-abcdef", order)
+    read, _ = parse_document(made["data"]["zofinetune.yaml"], "zofinetune.yaml")
+    assert read.round == order
+    plain, _ = parse_document(objects(SMALL)[1]["data"]["zofinetune.yaml"], "zofinetune.yaml")
+    assert plain.round is None
