@@ -143,3 +143,10 @@ class ReportData:
     """Records set aside, by reason."""
     generated: datetime
     """When this was read from the log; with a time zone."""
+
+    @property
+    def newest(self) -> VersionLine | None:
+        """The version that the gate accepted last, or else the newest one; none before the first."""
+        accepted = {each.version for each in self.rounds if each.verdict is not None and each.verdict.accepted}
+        chosen = [version for version in self.versions if version.number in accepted] or self.versions
+        return chosen[-1] if chosen else None

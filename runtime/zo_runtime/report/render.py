@@ -152,7 +152,8 @@ def _value(value: object) -> str:
 
 def _commands(data: ReportData) -> str:
     uri = shlex.quote(data.uri)
-    replay = f"\nzo replay {uri} --step {data.versions[-1].step} --out adapter" if data.versions else ""
+    newest = data.newest
+    replay = f"\nzo replay {uri} --step {newest.step} --out adapter" if newest else ""
     return f"zo verify {uri}{replay}"
 
 

@@ -15,7 +15,7 @@ from zo_runtime.report.model import Column
 Unit = Literal["number", "percent", "count", "time"]
 
 # Round steps of a time axis, in seconds: up to a minute, an hour, a day; beyond, whole days.
-_CLOCK = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
+_CLOCK = (1, 2, 5, 10, 15, 30, *(60 * n for n in (1, 2, 5, 10, 15, 30)), *(3600 * n for n in (1, 2, 3, 4, 6, 8, 12)))
 _DAY = 86400
 
 
@@ -75,10 +75,10 @@ def tick_labels(values: list[float], unit: Unit) -> list[str]:
 
 
 def _time_form(values: list[float]) -> str:
-    step = min((b - a for a, b in itertools.pairwise(values)), default=1.0)
-    if step >= _DAY:
+    if all(value % _DAY == 0 for value in values):
         return "%Y-%m-%d"
-    return ("" if values[-1] - values[0] < _DAY else "%m-%d ") + ("%H:%M" if step >= 60 else "%H:%M:%S")
+    clock = "%H:%M" if all(value % 60 == 0 for value in values) else "%H:%M:%S"
+    return clock if values[-1] - values[0] < _DAY else f"%m-%d {clock}"
 
 
 def _magnitude(value: float) -> int:

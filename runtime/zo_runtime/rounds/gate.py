@@ -59,7 +59,7 @@ def verdict(gate: Gate, candidate: Scores, served: Scores, seed: int, step: int)
     kept = regression is None or regression.p_value <= gate.significance
     said = [_held_out_sentence(held_out, improved, gate)]
     if regression is not None:
-        said.append(_regression_sentence(regression, kept, gate))
+        said.append(_regression_sentence(regression, kept))
     return Verdict(
         accepted=improved and kept,
         reason="NoImprovement" if not improved else "Improved" if kept else "Regressed",
@@ -97,14 +97,13 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _held_out_sentence(found: Comparison, improved: bool, gate: Gate) -> str:
-    end = f"is more than {gate.min_gain:g}" if improved else f"is not shown to be more than {gate.min_gain:g}"
-    return f"{_numbers('held-out', found)}: a gain of {found.gain:.4g} {end} {_probability(found)}"
+    shown = f"{'' if improved else 'not '}shown to be more than {gate.min_gain:g}"
+    return f"{_numbers('held-out', found)}: a gain of {found.gain:.4g}, {shown} {_probability(found)}"
 
 
-def _regression_sentence(found: Comparison, kept: bool, gate: Gate) -> str:
-    bound = f"at most {-found.margin:g} worse"
-    end = f"is {bound}" if kept else f"is not shown to be {bound}"
-    return f"{_numbers('regression', found)}: {end} {_probability(found)}"
+def _regression_sentence(found: Comparison, kept: bool) -> str:
+    shown = f"{'' if kept else 'not '}shown to be at most {-found.margin:g} worse"
+    return f"{_numbers('regression', found)}: {shown} {_probability(found)}"
 
 
 def _numbers(name: str, found: Comparison) -> str:

@@ -121,13 +121,25 @@ def test_the_headline_tells_the_newest_gain_and_the_verdicts() -> None:
     assert "Time in steps" in found
 
 
+def test_what_is_named_and_replayed_is_the_newest_accepted_version() -> None:
+    data = report_data(rounds=(round_line(1, 0.5, 0.8), round_line(2, 0.8, 0.7)))
+    assert [version.number for version in data.versions] == [1, 2, 3, 4]
+    assert data.newest == data.versions[1]
+    page = render(data)
+    assert "<dt>Newest accepted version</dt><dd>2 at step 200</dd>" in page
+    assert "--step 200 --out adapter" in page
+    assert report_data().newest == report_data().versions[-1]
+    assert report_data(rounds=(round_line(2, 0.8, 0.7),)).newest == data.versions[-1]
+
+
 def test_the_table_has_a_row_for_each_round_newest_first() -> None:
     page = render(report_data(rounds=drifting_rounds()))
     body = page.partition('id="rounds-table"')[2].partition("</section>")[0]
     rows = re.findall(r"<tr><th scope=\"row\" class=\"n\">(\d+)</th>(.*?)</tr>", body)
     assert [number for number, _ in rows] == ["4", "3", "2", "1"]
     assert "base model" in rows[-1][1]
-    assert "<strong>NoImprovement</strong><br><small>as it is</small>" in rows[1][1]
+    assert rows[1][1].endswith("<td>NoImprovement</td>")
+    assert body.count('<td colspan="12">as it is</td>') == 4
     assert "1 h 20 min" in rows[0][1]
 
 
@@ -135,8 +147,10 @@ def test_the_table_has_a_row_for_each_round_newest_first() -> None:
     ("span", "labels"),
     [
         (20, ["10:00:00", "10:00:05", "10:00:10", "10:00:15", "10:00:20"]),
+        (110, ["10:00:00", "10:00:30", "10:01:00", "10:01:30"]),
         (3600, ["10:00", "10:15", "10:30", "10:45", "11:00"]),
-        (36 * 3600, ["03-01 12:00", "03-02 00:00", "03-02 12:00"]),
+        (9.7 * 3600, ["10:00", "12:00", "14:00", "16:00", "18:00"]),
+        (36 * 3600, ["03-01 16:00", "03-02 00:00", "03-02 08:00", "03-02 16:00"]),
         (5 * 86400, ["2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06"]),
         (400 * 86400, ["2026-05-27", "2026-09-04", "2026-12-13", "2027-03-23"]),
     ],

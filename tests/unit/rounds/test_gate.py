@@ -46,7 +46,7 @@ def test_a_small_gain_on_hard_and_easy_examples_is_seen_pair_by_pair() -> None:
     assert found.regression is None
     assert found.message == (
         f"held-out loss from {found.held_out.served:.4g} to {found.held_out.candidate:.4g} on 200 examples: a gain "
-        f"of {found.held_out.gain:.4g} is more than 0 (p = {found.held_out.p_value:.2g})"
+        f"of {found.held_out.gain:.4g}, shown to be more than 0 (p = {found.held_out.p_value:.2g})"
     )
 
 
@@ -54,7 +54,7 @@ def test_nothing_gained_is_rejected() -> None:
     found = judge(gate(), Scores(losses(1.0, 1), []), Scores(losses(1.0, 2), []))
     assert not found.accepted
     assert found.reason == "NoImprovement"
-    assert "is not shown to be more than 0 (p = " in found.message
+    assert ", not shown to be more than 0 (p = " in found.message
 
 
 def test_a_gain_below_the_margin_is_rejected() -> None:
