@@ -17,9 +17,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Metric = Literal["loss", "accuracy"]
-# `Ungated`: there is no gate, so nothing speaks against it. `Improved`: every test passed. `TooFewExamples`,
-# `NoImprovement`, `Regressed`: the first test that failed.
-VerdictReason = Literal["Ungated", "Improved", "TooFewExamples", "NoImprovement", "Regressed"]
+# `Ungated`: there is no gate, so nothing speaks against it. `Improved`: every test passed. `NoImprovement`,
+# `Regressed`: the first test that failed.
+VerdictReason = Literal["Ungated", "Improved", "NoImprovement", "Regressed"]
 # How many names a message carries; counts are whole.
 NAMES_LIMIT = 10
 # kubelet keeps at most so many bytes of a termination message.
