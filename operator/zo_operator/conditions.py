@@ -15,7 +15,7 @@
 All five are always written, and in one patch with `observedGeneration`: none can be stale. A resource with
 `spec.serving` has a sixth, `Served`: whether every replica that answers serves what it should. While a version is
 on its way to the replicas, the resource is Ready=Unknown and Reconciling=True. One with `spec.schedule` has
-`FreshData`: whether there is anything new to learn from.
+`FreshData`: whether there is enough that is new to learn from.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ MAX_ROUNDS = "MaxRoundsReached"
 # Reasons of `FreshData`, beside those of a look at the data that failed.
 FRESH_RECORDS = "FreshRecords"
 NO_FRESH_DATA = "NoFreshData"
+TOO_FEW_RECORDS = "TooFewRecords"
 NOT_PROBED = "NotProbed"
 LEARNING = "Learning"
 

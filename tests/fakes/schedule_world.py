@@ -20,7 +20,7 @@ DEFAULTS = Defaults("zofinetune/runtime:test")
 START = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 BASE = {
     "model": {"name": "m"},
-    "data": {"train": {"uri": "s3://data/x"}},
+    "data": {"train": {"uri": "s3://data/x"}, "evaluation": {"uri": "s3://data/dev"}},
     "objective": {"classification": {"prompt": "{t}", "labels": {"0": " a", "1": " b"}}},
     "optimizer": {"steps": 100},
     "storage": {"uri": "s3://logs/x"},

@@ -15,6 +15,12 @@ BY_DATA = {"freshData": {"examples": 100, "probeSeconds": 300}}
 NIGHT = datetime(2031, 5, 4, 3, 30, tzinfo=UTC)
 
 
+def resource(**spec):
+    """A resource whose rounds may be as small as they like: examples to judge by are given apart."""
+    data = {"train": {"uri": "s3://data/incoming/"}, "evaluation": {"uri": "s3://data/dev.jsonl"}}
+    return manifest(data=data, **spec)
+
+
 async def look(w, records, **more):
     """Let the look at the data find so many fresh records."""
     pod = await w.probe()
@@ -59,7 +65,7 @@ def test_rounds_by_data_and_a_rejected_one_is_not_served():
     async def life():
         async with world() as w:
             w.jump(NIGHT)
-            w.kube.put(manifest(schedule=BY_DATA, serving={"selector": LABELS}))
+            w.kube.put(resource(schedule=BY_DATA, serving={"selector": LABELS}))
             await w.phase("Waiting")
             await look(w, 99)
             await w.until(lambda: w.condition("FreshData") == ("True", "FreshRecords"))
@@ -101,7 +107,7 @@ def test_rounds_by_time_and_an_operator_that_was_down_over_several():
     async def life():
         async with world() as w:
             w.jump(NIGHT)
-            w.kube.put(manifest(schedule={"cron": "0 5 * * *", "timeZone": "Europe/Berlin"}))
+            w.kube.put(resource(schedule={"cron": "0 5 * * *", "timeZone": "Europe/Berlin"}))
             await w.phase("Waiting")
             assert w.status()["schedule"]["nextScheduleTime"] == "2031-05-05T03:00:00Z"
             assert await w.quiet() == 0
@@ -128,7 +134,7 @@ def test_a_look_that_fails_says_why_and_is_tried_again_later():
     async def life():
         async with world() as w:
             w.jump(NIGHT)
-            w.kube.put(manifest(schedule=BY_DATA))
+            w.kube.put(resource(schedule=BY_DATA))
             pod = await w.probe()
             w.workloads.wait(pod, "ImagePullBackOff", "no such image")
             await w.until(lambda: w.condition("FreshData") == ("Unknown", "ImagePullBackOff"))
@@ -151,7 +157,7 @@ def test_skip_suspend_and_replace():
     async def life():
         async with world() as w:
             w.jump(NIGHT)
-            w.kube.put(manifest(schedule=BY_DATA))
+            w.kube.put(resource(schedule=BY_DATA))
             await look(w, 100)
             first = (await w.pod())["metadata"]["name"]
             w.workloads.hold_termination = True
@@ -207,7 +213,7 @@ def test_killed_after_every_single_write_of_two_rounds():
 
             w.kube.after = kill
             undertaker = asyncio.create_task(restart())
-            w.kube.put(manifest(schedule={**BY_DATA, "cron": "0 * * * *"}))
+            w.kube.put(resource(schedule={**BY_DATA, "cron": "0 * * * *"}))
             await look(w, 150)
             await w.until(lambda: numbers(w) == [(1, None)])
             await conclude(w, 1)

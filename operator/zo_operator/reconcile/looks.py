@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from zo_operator import conditions
 from zo_operator.api.schedule import Schedule
 from zo_operator.api.schedule_status import RoundVersion, ScheduleStatus
 from zo_operator.reconcile.observed import parse_time, timestamp
@@ -34,6 +35,14 @@ def absorb(state: ScheduleStatus, at: Situation, told: list[Transition]) -> Sche
         "log_version": RoundVersion(version=accepted.version, sha256=accepted.sha256) if accepted else None,
     }
     return changed(state, **ended, **log, fresh=fresh, stale=None, problem=None, probe_failures=None)
+
+
+def few_words(fresh: Fresh, fewest: int) -> tuple[str, str]:
+    """Why so little fresh data begins no round: reason and sentence."""
+    if fresh.records == 0:
+        return conditions.NO_FRESH_DATA, "nothing is fresh"
+    needs = f"a round needs {fewest}, part of which are held out"
+    return conditions.TOO_FEW_RECORDS, f"{fresh.records} records are fresh and {needs}"
 
 
 def changed_words(fresh: Fresh) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from zo_operator.api.schedule import FreshData, Schedule
 from zo_operator.api.schedule_status import PendingRound, ScheduleStatus, Trigger
 from zo_operator.api.status import Round
-from zo_operator.reconcile.looks import absorb, look_again
+from zo_operator.reconcile.looks import absorb, few_words, look_again
 from zo_operator.reconcile.observed import parse_time, timestamp
 from zo_operator.reconcile.rollout_events import Transition
 from zo_operator.reconcile.situation import Situation, answered, changed, pause, valid
@@ -164,12 +164,13 @@ def _decide(
         return state, None
     pending = state.pending
     if pending is not None and answered(state, pending):
-        if fresh.records > 0:
+        if fresh.records >= at.fewest:
             return state, pending.trigger
-        told.append((False, "NoFreshData", f"no round begins for {pending.time}: nothing is fresh"))
+        reason, few = few_words(fresh, at.fewest)
+        told.append((False, reason, f"no round begins for {pending.time}: {few}"))
         state = changed(state, pending=None)
     data = schedule.fresh_data
-    if data is None or fresh.records == 0 or at.now < _held_until(state, at):
+    if data is None or fresh.records < at.fewest or at.now < _held_until(state, at):
         return state, None
     enough = data.examples is not None and fresh.records - _counted_before(at) >= data.examples
     return state, "FreshData" if enough or _old_enough(data, fresh, at) else None
@@ -214,7 +215,7 @@ def _due(schedule: Schedule, state: ScheduleStatus, at: Situation) -> list[float
     if pending is not None and deadline is not None:
         moments.append(parse_time(pending.time) + timedelta(seconds=deadline + 1))
     fresh, data = valid(state), schedule.fresh_data
-    if data is not None and fresh is not None and fresh.records > 0:
+    if data is not None and fresh is not None and fresh.records >= at.fewest:
         held = _held_until(state, at)
         since = _oldest(fresh, at)
         if data.age_seconds is not None and since is not None and not at.running:

@@ -7,14 +7,14 @@ from zo_operator.api.schedule import Schedule
 from zo_operator.api.schedule_status import ScheduleStatus
 from zo_operator.api.status import Round
 from zo_operator.conditions import Said, Verdict
-from zo_operator.reconcile.looks import changed_words
+from zo_operator.reconcile.looks import changed_words, few_words
 from zo_operator.reconcile.schedule import exhausted
 from zo_operator.reconcile.situation import Situation, valid
 from zo_runtime.rounds.contract import Fresh
 
 
 def fresh_condition(state: ScheduleStatus, at: Situation) -> Said:
-    """The condition `FreshData`: whether there is anything new to learn from."""
+    """The condition `FreshData`: whether there is enough that is new to learn from."""
     trouble = at.look.waiting if at.look is not None and state.probe_start_time is not None else None
     if trouble is not None:
         return "Unknown", trouble.reason, f"the pod that looks at the data does not start: {trouble.message}"
@@ -22,8 +22,10 @@ def fresh_condition(state: ScheduleStatus, at: Situation) -> Said:
         return "Unknown", state.problem.reason, state.problem.message
     fresh = valid(state)
     if fresh is not None:
-        reason = conditions.FRESH_RECORDS if fresh.records else conditions.NO_FRESH_DATA
-        return "True" if fresh.records else "False", reason, _found(fresh)
+        if fresh.records < at.fewest:
+            reason, few = few_words(fresh, at.fewest)
+            return "False", reason, f"{few}; {_found(fresh)}"
+        return "True", conditions.FRESH_RECORDS, _found(fresh)
     if at.running and at.head is not None:
         return "Unknown", conditions.LEARNING, f"round {at.head.number} learns from what was fresh"
     return "Unknown", conditions.NOT_PROBED, "the data has not been looked at since the last round"

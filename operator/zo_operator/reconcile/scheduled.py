@@ -12,11 +12,12 @@ from zo_operator.api.serving_status import ServingStatus
 from zo_operator.api.spec import ZOFineTuneSpec
 from zo_operator.api.status import Round
 from zo_operator.conditions import Said, Verdict
+from zo_operator.reconcile.enough import fewest_records
 from zo_operator.reconcile.observed import Action, Defaults, Observed, Resource, timestamp
 from zo_operator.reconcile.probe import content, look_at, probe_actions
 from zo_operator.reconcile.rollout_events import Transition
 from zo_operator.reconcile.rounds import begin, superseded, trim
-from zo_operator.reconcile.schedule import advance, skipped
+from zo_operator.reconcile.schedule import Step, advance, skipped
 from zo_operator.reconcile.schedule_words import between_rounds, fresh_condition
 from zo_operator.reconcile.situation import Situation
 
@@ -62,6 +63,7 @@ def scheduled(
         head=head,
         stored_head=resource.status.rounds[0] if resource.status.rounds else None,
         content=content(resource, spec),
+        fewest=fewest_records(spec),
         restart=resource.restart,
         skip=annotation,
         suspended=spec.suspend,
@@ -70,15 +72,7 @@ def scheduled(
     )
     step = advance(schedule, old, at)
     if step.begin is not None:
-        records = step.status.fresh.records if step.status.fresh is not None else 0
-        if head is not None and head.outcome is None:
-            message = "a round that is due takes its place, for spec.schedule.concurrencyPolicy is Replace"
-            rounds = [superseded(head, resource.status, timestamp(now), "Replaced", message), *rounds[1:]]
-        made = begin(resource, spec, rounds, step.begin, records, step.status)
-        if step.skip:
-            update = {"outcome": "Superseded", "reason": "Skipped", "message": _SKIPPED}
-            made = made.model_copy(update=update | {"completion_time": timestamp(now)})
-        rounds = trim([made, *rounds], spec, limit)
+        rounds = trim(_begin(resource, spec, rounds, step, now), spec, limit)
     return SchedulePlan(
         rounds=rounds,
         status=step.status,
@@ -90,6 +84,19 @@ def scheduled(
 
 
 _SKIPPED = "skipped by hand; its data stays fresh"
+_REPLACED = "a round that is due takes its place, for spec.schedule.concurrencyPolicy is Replace"
+
+
+def _begin(resource: Resource, spec: ZOFineTuneSpec, rounds: list[Round], step: Step, now: datetime) -> list[Round]:
+    """The rounds with another one in front, which takes the place of one that runs, and is over if it is skipped."""
+    if rounds and rounds[0].outcome is None:
+        rounds = [superseded(rounds[0], resource.status, timestamp(now), "Replaced", _REPLACED), *rounds[1:]]
+    records = step.status.fresh.records if step.status.fresh is not None else 0
+    made = begin(resource, spec, rounds, step.begin or "Manual", records, step.status)
+    if step.skip:
+        update = {"outcome": "Superseded", "reason": "Skipped", "message": _SKIPPED}
+        made = made.model_copy(update=update | {"completion_time": timestamp(now)})
+    return [made, *rounds]
 
 
 def look_actions(

@@ -23,6 +23,8 @@ class Situation:
     """The current round of the stored status."""
     content: str
     """Identifies the data and the log of the spec."""
+    fewest: int
+    """Fresh records that a round needs at least."""
     restart: str
     skip: str
     suspended: bool
