@@ -64,15 +64,20 @@ def all_reduce(size: float, workers: int) -> Cost:
     return Cost(2 * size * others, 2 * workers * others, 2 * others, 2 * size * others / workers)
 
 
+def collect(size: float, workers: int) -> Cost:
+    """`size` bytes of everybody to the leader."""
+    others = workers - 1
+    return Cost(size * others, others, min(others, 1), size * others)
+
+
 def scalar_step(items: int, directions: int, workers: int) -> Cost:
     """One step: what `workers.exchange` sends for `items` pairs of losses and one update.
 
-    The leader announces the scoring, all gather their losses and token counts, and the leader announces and sends
-    the update's numbers. Shares are padded to the greatest.
+    The leader announces the scoring, collects losses and token counts, announces the update and sends its numbers.
+    Shares of equal items are as large as the greatest.
     """
     if workers == 1:
         return Cost()
-    share = math.ceil(items / workers)
-    scored = all_gather(share * 2 * NUMBER, workers) + all_gather(NUMBER, workers)
+    scored = collect((1 + math.ceil(items / workers)) * 2 * NUMBER, workers)
     update = broadcast((3 + directions) * NUMBER, workers)
     return broadcast(HEADER, workers) + scored + broadcast(HEADER, workers) + update
