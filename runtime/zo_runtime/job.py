@@ -183,9 +183,16 @@ class Job:
         from zo_runtime.workers.gloo import LeaderRendezvous  # noqa: PLC0415 - the engine has loaded torch by now
 
         notify = self._observer.on_message
-        meeting = LeaderRendezvous(self._place.port, self._place.size, self._stop_requested, notify)
+        place = self._place
+        meeting = LeaderRendezvous(place.port, place.size, self._stop_requested, notify, place.going_on)
         return SharedScorer(
-            local, inputs.method.directions, meeting.meet, inputs.fingerprint(), notify, sets=inputs.sets
+            local,
+            inputs.method.directions,
+            meeting.meet,
+            inputs.fingerprint(),
+            notify,
+            sets=inputs.sets,
+            someone_waits=meeting.someone_waits,
         )
 
     def _restore(self, log: LogWriter, inputs: Inputs, present: list[Update]) -> Bank:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from fakes.toy_manifest import manifest, write_manifest
 from fixtures.seaweed import free_ports
 from zo_runtime.config.storage import S3
 from zo_runtime.deltalog.reader import LogReader
+from zo_runtime.errors import InvalidSpec
 from zo_runtime.storage.open import open_store
 
 # `zo run` with the toy model in the place of vLLM.
@@ -37,8 +40,11 @@ KILLS = 20
 STEPS = 1500
 
 
-def start(path: Path, *, workers: int = 1, index: int = 0, port: int = 0) -> subprocess.Popen[str]:
+def start(
+    path: Path, *, workers: int = 1, index: int = 0, port: int = 0, when_lost: str = "Wait"
+) -> subprocess.Popen[str]:
     place = {"ZO_WORKERS": str(workers), "JOB_COMPLETION_INDEX": str(index), "ZO_RENDEZVOUS": f"127.0.0.1:{port}"}
+    place["ZO_WHEN_WORKER_LOST"] = when_lost
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(path)],
         cwd=TESTS,
@@ -75,8 +81,11 @@ def reader(folder: Path) -> LogReader:
 
 def test_three_workers_write_the_log_of_one(tmp_path: Path, alone: LogReader) -> None:
     path, port = write(tmp_path), free_ports(1)[0]
-    workers = [start(path, workers=3, index=i, port=port) for i in (2, 0, 1)]
-    for process in workers:
+    workers = {i: start(path, workers=3, index=i, port=port) for i in (2, 0, 1)}
+    await_step(tmp_path, 100)
+    kill(workers[1], tmp_path)
+    workers[1] = start(path, workers=3, index=1, port=port)
+    for process in workers.values():
         settle(process)
     shared = reader(tmp_path)
     assert shared.head().digest == alone.head().digest
@@ -103,6 +112,46 @@ def test_twenty_kills_of_either_worker_change_nothing(tmp_path: Path, alone: Log
     assert set(killed) == {0, 1}
     assert reader(tmp_path).head().digest == alone.head().digest
     assert [r.update() for r in reader(tmp_path).rows()] == [r.update() for r in alone.rows()]
+
+
+def test_the_others_go_on_without_a_missing_worker_until_it_joins_again(tmp_path: Path, alone: LogReader) -> None:
+    path, port = write(tmp_path), free_ports(1)[0]
+
+    def begin(index: int) -> subprocess.Popen[str]:
+        return start(path, workers=3, index=index, port=port, when_lost="Continue")
+
+    workers = [begin(i) for i in range(3)]
+    await_step(tmp_path, 1)
+    lost_at = kill(workers[2], tmp_path)
+    await_step(tmp_path, lost_at + 200)  # which no one can reach who waits
+    workers[2] = begin(2)
+    await_step(tmp_path, lost_at + 400)
+    kill(workers[0], tmp_path)
+    workers[0] = begin(0)
+    said = [process.communicate(timeout=240)[1] for process in workers]
+    assert [process.returncode for process in workers] == [0, 0, 0], said
+    assert re.search(r"worker [12] of 3 at step [1-9]", said[2]), said[2][-2000:]
+    assert "worker 1 of 2 at step" in said[1], said[1][-2000:]
+    assert reader(tmp_path).head().digest == alone.head().digest
+    assert [r.update() for r in reader(tmp_path).rows()] == [r.update() for r in alone.rows()]
+
+
+def await_step(folder: Path, step: int, timeout: float = 120) -> int:
+    """Wait until the log holds so many steps; its last one."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with suppress(InvalidSpec):  # there is no log yet
+            if (found := reader(folder).head().step) >= step:
+                return found
+        time.sleep(0.1)
+    raise AssertionError(f"the log did not come to step {step} in {timeout:g} s")
+
+
+def kill(process: subprocess.Popen[str], folder: Path) -> int:
+    """Kill a worker; the log's last step then."""
+    process.kill()
+    process.communicate()
+    return reader(folder).head().step
 
 
 def test_a_worker_with_other_data_is_refused(tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ class Runtime(SpecModel):
     """Secrets with credentials of the image registry. Default: none."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Pods that score in parallel; each needs the resources below. Default: 1."""
+    when_worker_lost: Literal["Wait", "Continue"] = "Wait"
+    """What the other workers do while one of several is missing: wait for it, or take over its share until it joins
+    again. The log is the same. Without worker 0, which writes the log, all wait. Default: Wait."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """GPUs of one pod over which vLLM spreads the model. Default: 1."""
     resources: Resources | None = None

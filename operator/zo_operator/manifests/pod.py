@@ -108,6 +108,7 @@ def environment(spec: ZOFineTuneSpec, job: str, service: str) -> list[Object]:
         "ZO_TERMINATION_LOG": TERMINATION_LOG,
         "ZO_WORKERS": str(runtime.workers),
         "ZO_RENDEZVOUS": f"{job}-0.{service}:{RENDEZVOUS_PORT}",
+        "ZO_WHEN_WORKER_LOST": runtime.when_worker_lost,
         "ZO_TENSOR_PARALLEL_SIZE": str(runtime.tensor_parallel_size),
     }
     variables: dict[str, Object] = {name: {"name": name, "value": value} for name, value in plain.items()}

@@ -21,7 +21,7 @@ def run(manifest: str) -> None:
     stderr; the last line of stdout is the result as JSON. Exit codes are in docs/exit-codes.md.
 
     Several workers share a run when each is told ZO_WORKERS (how many), JOB_COMPLETION_INDEX (which, from 0) and
-    ZO_RENDEZVOUS (host:port of worker 0).
+    ZO_RENDEZVOUS (host:port of worker 0). ZO_WHEN_WORKER_LOST=Continue has worker 0 go on without missing ones.
     """
     document, notices = load_document(manifest)
     for notice in notices:

@@ -7,6 +7,7 @@ A message is a header [operation, a, b] from the leader, then what the operation
     JUDGE    set a                 the leader collects losses and hits of everybody's share of that set's examples
     RESET                          nothing: every bank is back at step 0
     DIGEST                         all gather the digests of their banks
+    MEET                           nothing: all meet again, for a worker that was missing has come
     CLOSE                          nothing: the run is over
 """
 
@@ -34,6 +35,7 @@ class Operation(IntEnum):
     DIGEST = 4
     CLOSE = 5
     RESET = 6
+    MEET = 7
 
 
 def announce(group: Group, operation: Operation, a: int = 0, b: int = 0) -> None:

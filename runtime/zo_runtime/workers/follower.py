@@ -45,12 +45,13 @@ class Follower:
             group = self.meet()
             try:
                 self._join(group)
-                while self._serve(group):
+                while (done := self._serve(group)) not in (Operation.CLOSE, Operation.MEET):
                     pass
             except WorkerLost as lost:
                 self.notify(f"the group broke, meeting again: {lost}")
             else:
-                return
+                if done is Operation.CLOSE:
+                    return
             finally:
                 group.close()
 
@@ -64,11 +65,9 @@ class Follower:
         require_one_bank(group, self.scorer.digest())
         self.notify(f"worker {group.rank} of {group.size} at step {self.step}")
 
-    def _serve(self, group: Group) -> bool:
-        """Do one operation; whether there may be more."""
+    def _serve(self, group: Group) -> Operation:
+        """Do the next operation, and say which it was."""
         operation, a, b = listen(group)
-        if operation is Operation.CLOSE:
-            return False
         if operation is Operation.UPDATES:
             self._apply(group, a, b)
         elif operation is Operation.SCORE:
@@ -77,9 +76,9 @@ class Follower:
             judge_together(group, self.scorer, self.sets[a])
         elif operation is Operation.RESET:
             self._reset(self.resets + 1)
-        else:
+        elif operation is Operation.DIGEST:
             require_one_bank(group, self.scorer.digest())
-        return True
+        return operation
 
     def _reset(self, resets: int) -> None:
         self.scorer.reset()

@@ -32,3 +32,24 @@ class Group(Protocol):
 
     def close(self) -> None:
         """Leave. Whoever waits in a collective is told."""
+
+
+class Alone:
+    """A group of the leader alone."""
+
+    rank, size = 0, 1
+
+    def broadcast(self, values: Floats) -> Floats:
+        """`Group.broadcast`."""
+        return values
+
+    def gather(self, values: Floats) -> list[Floats]:
+        """`Group.gather`."""
+        return [values]
+
+    def collect(self, values: Floats) -> list[Floats] | None:
+        """`Group.collect`."""
+        return [values]
+
+    def close(self) -> None:
+        """Nothing to leave."""

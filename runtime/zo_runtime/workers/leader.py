@@ -27,10 +27,11 @@ T = TypeVar("T")
 
 
 class SharedScorer:
-    """`Scorer` over a group of workers. While a worker is missing, the others wait for it.
+    """`Scorer` over a group of workers.
 
-    `meet` waits for all workers and forms a group; it may raise `Interrupted`. `fingerprint` (hex) names the data,
-    the model and the settings, on which all workers must agree. `sets` are the examples that can be judged: the
+    `meet` forms a group of all workers, or of those that can be had; it may raise `Interrupted`. `someone_waits`
+    tells of a worker that wants to join: before the next piece of work all meet again. `fingerprint` (hex) names the
+    data, the model and the settings, on which all workers must agree. `sets` are the examples that can be judged: the
     followers have the same, in the same order.
     """
 
@@ -42,9 +43,10 @@ class SharedScorer:
         fingerprint: str,
         notify: Callable[[str], None],
         sets: Sequence[Sequence[Example]],
+        someone_waits: Callable[[], bool] = lambda: False,
     ):
         self._local, self._directions, self._fingerprint = local, directions, fingerprint
-        self._meet, self._notify, self._sets = meet, notify, sets
+        self._meet, self._notify, self._sets, self._someone_waits = meet, notify, sets, someone_waits
         self._group: Group | None = None
         self._history: list[Floats] = []  # the rows of every update so far, for those who come late
         self._step = self._resets = 0
@@ -124,6 +126,8 @@ class SharedScorer:
         """Do a piece of work with all workers, again from its start whenever one is lost."""
         while True:
             try:
+                if self._group is not None and self._someone_waits():
+                    self._part(self._group)
                 if self._group is None:
                     self._group = self._form()
                 return work(self._group)
@@ -147,8 +151,14 @@ class SharedScorer:
         self._notify(f"{group.size} workers together at step {self._step}")
         return group
 
+    def _part(self, group: Group) -> None:
+        """Dissolve a group that works, so that another can join."""
+        announce(group, Operation.MEET)
+        group.close()
+        self._group = None
+
     def _lose(self, lost: WorkerLost) -> None:
-        self._notify(f"a worker is lost, waiting for it: {lost}")
+        self._notify(f"a worker is lost, meeting again: {lost}")
         if self._group is not None:
             self._group.close()
             self._group = None

@@ -9,18 +9,22 @@ from zo_runtime.errors import InvalidSpec
 
 WORKERS = "ZO_WORKERS"
 RENDEZVOUS = "ZO_RENDEZVOUS"
+WHEN_LOST = "ZO_WHEN_WORKER_LOST"
 INDEX = "JOB_COMPLETION_INDEX"
 """Set by Kubernetes in the pods of an Indexed Job."""
+_WAIT, _CONTINUE = "Wait", "Continue"
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Worker `rank` of `size`; the leader, worker 0, is met at `host`:`port`."""
+    """Worker `rank` of `size`; the leader, worker 0, is met at `host`:`port`. With `going_on` it does without those
+    who are missing."""
 
     rank: int
     size: int
     host: str
     port: int
+    going_on: bool = False
 
 
 def membership(environment: Mapping[str, str]) -> Membership | None:
@@ -35,7 +39,10 @@ def membership(environment: Mapping[str, str]) -> Membership | None:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         given = environment.get(RENDEZVOUS, "")
         raise InvalidSpec(f"{RENDEZVOUS}={given}: several workers need HOST:PORT, where worker 0 can be reached")
-    return Membership(rank, size, host, int(port))
+    when_lost = environment.get(WHEN_LOST, _WAIT)
+    if when_lost not in (_WAIT, _CONTINUE):
+        raise InvalidSpec(f"{WHEN_LOST}={when_lost}: must be {_WAIT} or {_CONTINUE}")
+    return Membership(rank, size, host, int(port), when_lost == _CONTINUE)
 
 
 def _number(environment: Mapping[str, str], name: str, default: str, least: int) -> int:

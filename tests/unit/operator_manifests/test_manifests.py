@@ -143,6 +143,7 @@ def test_the_contract_with_the_runtime():
     assert env["ZO_TERMINATION_LOG"] == found["terminationMessagePath"] == "/dev/termination-log"
     assert env["ZO_WORKERS"] == "3"
     assert env["ZO_RENDEZVOUS"] == "zo-sst2-1-abcdef-0.zo-sst2:29500"
+    assert env["ZO_WHEN_WORKER_LOST"] == "Wait"
     assert env["ZO_TENSOR_PARALLEL_SIZE"] == "2"
     assert {"secretRef": {"name": "s3"}} in found["envFrom"]
     port = {"name": "metrics", "containerPort": 9464, "protocol": "TCP"}

@@ -77,6 +77,7 @@ def test_different_banks_and_inputs_are_found_by_every_worker() -> None:
 def test_a_place_is_read_from_the_environment() -> None:
     given = {"ZO_WORKERS": "3", "JOB_COMPLETION_INDEX": "2", "ZO_RENDEZVOUS": "run-0.svc:29400"}
     assert membership(given) == Membership(2, 3, "run-0.svc", 29400)
+    assert membership(given | {"ZO_WHEN_WORKER_LOST": "Continue"}) == Membership(2, 3, "run-0.svc", 29400, True)
     assert membership({}) is None
     assert membership({"ZO_WORKERS": "1"}) is None
 
@@ -88,6 +89,7 @@ def test_a_place_is_read_from_the_environment() -> None:
         ({"JOB_COMPLETION_INDEX": "3"}, "JOB_COMPLETION_INDEX=3: there are 3 workers, so it must be below 3"),
         ({"JOB_COMPLETION_INDEX": ""}, "JOB_COMPLETION_INDEX=: must be a whole number from 0"),
         ({"ZO_RENDEZVOUS": "somewhere"}, "ZO_RENDEZVOUS=somewhere: several workers need HOST:PORT"),
+        ({"ZO_WHEN_WORKER_LOST": "continue"}, "ZO_WHEN_WORKER_LOST=continue: must be Wait or Continue"),
     ],
 )
 def test_a_wrong_place_is_one_sentence(change: dict[str, str], sentence: str) -> None:
