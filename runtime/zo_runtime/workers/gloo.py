@@ -111,13 +111,13 @@ class LeaderRendezvous:
 
     def someone_waits(self) -> bool:
         """Whether a worker asks to join that is not in the last group."""
-        return self._going_on and any(rank not in self._expected for rank in self._fresh())
+        return self._going_on and bool(self._fresh(self._followers - self._expected))
 
     def _await_tickets(self) -> dict[int, bytes]:
         """Fresh tickets of all followers, or of those who came while it was worth waiting."""
         began = asked = time.monotonic()
         while True:
-            tickets, now = self._fresh(), time.monotonic()
+            tickets, now = self._fresh(self._followers), time.monotonic()
             if len(tickets) == len(self._followers):
                 return tickets
             if self._going_on and (self._expected <= tickets.keys() or now - began > self._patience):
@@ -130,10 +130,10 @@ class LeaderRendezvous:
                 self._notify(f"waiting for workers {missing} of {len(self._followers) + 1}")
             time.sleep(_LOOK_SECONDS)
 
-    def _fresh(self) -> dict[int, bytes]:
+    def _fresh(self, ranks: frozenset[int]) -> dict[int, bytes]:
         """Tickets that no group was made of yet."""
         tickets: dict[int, bytes] = {}
-        for rank in self._followers:
+        for rank in ranks:
             if self._store.check([f"ticket/{rank}"]):
                 ticket = self._store.get(f"ticket/{rank}")
                 if ticket != self._seen.get(rank):
