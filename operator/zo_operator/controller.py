@@ -122,20 +122,25 @@ class Controller:
         self._tasks.append(asyncio.create_task(self._resyncs(), name="resync"))
         if self._lease is not None:
             await self._lease.acquire()
+            # From now on, and not after a listing that may take longer than the Lease lasts.
+            self._tasks.append(asyncio.create_task(self._keep(self._lease), name="lease"))
             # What the cache missed while this replica stood by must not be acted on.
             await self._first_resync()
+            if not self._lease.held:
+                return
         self._active = True
         self._metrics.active.set(1)
         for number in range(self._settings.workers):
             self._tasks.append(asyncio.create_task(self._work(), name=f"worker {number}"))
         logger.info("active", extra={"workers": self._settings.workers, "resources": len(self.store.known(RESOURCE))})
-        if self._lease is None:
-            await asyncio.Event().wait()
-        else:
-            await self._lease.keep()
-            self._active = False
-            self._metrics.active.set(0)
-            self._give_up()
+        await asyncio.Event().wait()
+
+    async def _keep(self, lease: LeaseLock) -> None:
+        """Hold on to the Lease; without it this replica does nothing more and its process ends."""
+        await lease.keep()
+        self._active = False
+        self._metrics.active.set(0)
+        self._give_up()
 
     async def _served(self) -> bool:
         try:

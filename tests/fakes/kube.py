@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,21 @@ class Write:
     subresource: str | None
 
 
+async def _at_once(_: str) -> None:
+    """No delay."""
+
+
 @attrs.define(kw_only=True)
 class FakeKube(kmock.KubernetesEmulator):
-    """The server. `before` and `after` are called around every write and may raise or block."""
+    """The server. `before` and `after` are called around every write and may raise or block; `listing` is waited for
+    before a list of a kind is answered."""
 
     store: ObjectStore = attrs.field(factory=ObjectStore)
     writes: list[Write] = attrs.field(factory=list)
     reads: list[tuple[str, str, str]] = attrs.field(factory=list)
     before: Callable[[Write], None] = attrs.field(default=lambda _: None)
     after: Callable[[Write], None] = attrs.field(default=lambda _: None)
+    listing: Callable[[str], Awaitable[None]] = attrs.field(default=_at_once)
     refused_users: set[str] = attrs.field(factory=set)
     faults: list[Callable[[Write], Refusal | None]] = attrs.field(factory=list)
     tokens: set[str] | None = None
@@ -142,6 +148,8 @@ class FakeKube(kmock.KubernetesEmulator):
             self._authorize(resource.plural, user)
             if request.params.get("watch") == "true":
                 return await self._watch(request)
+            if request.method.value.upper() == "GET" and request.name is None:
+                await self.listing(resource.plural)
             answer = self._serve(request, user)
             if user in self.refused_users:
                 request._raw_request.transport.close()

@@ -31,6 +31,7 @@ class LeaseLock:
         self._client, self._settings, self._clock = client, settings, clock
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = 0.0
+        self._renewed_at = 0.0
         self.held = False
 
     async def acquire(self) -> None:
@@ -41,12 +42,12 @@ class LeaseLock:
         logger.info("lease %s acquired", self._settings.lease_name)
 
     async def keep(self) -> None:
-        """Renew until it fails for two thirds of the Lease's duration, or another holds it; then return."""
-        renewed = self._clock()
-        while self._clock() - renewed < self._settings.lease_seconds * 2 / 3:
-            if await self._try():
-                renewed = self._clock()
-            elif self._seen[0] not in ("", self._settings.identity):
+        """Renew until it fails for two thirds of the Lease's duration, or another holds it; then return.
+
+        Begin at once after `acquire`: others count from there on.
+        """
+        while (left := self._renewed_at + self._settings.lease_seconds * 2 / 3 - self._clock()) > 0:
+            if not await self._try_for(left) and self._seen[0] not in ("", self._settings.identity):
                 break
             await asyncio.sleep(self._settings.lease_seconds / 7)
         self.held = False
@@ -65,21 +66,32 @@ class LeaseLock:
         except ApiError as error:
             logger.warning("lease not released: %s", error.message)
 
+    async def _try_for(self, seconds: float) -> bool:
+        """One attempt, given up in time: a server that does not answer must not make a holder of the past of us."""
+        try:
+            return await asyncio.wait_for(self._try(), seconds)
+        except TimeoutError:
+            logger.warning("lease not reached: no answer for %.1f seconds", seconds)
+            return False
+
     async def _try(self) -> bool:
         """One attempt to take or renew the Lease; true when it is ours."""
+        # Others may see the renewal as soon as it is sent, and count from then.
+        began = self._clock()
         try:
             lease = await self._read()
             if lease is None:
                 await self._client.create(LEASE, self._new())
-                return True
-            if not self._free(lease):
+            elif self._free(lease):
+                await self._client.replace(LEASE, self._taken(lease))
+            else:
                 return False
-            await self._client.replace(LEASE, self._taken(lease))
         except Conflict:
             return False
         except ApiError as error:
             logger.warning("lease not reached: %s", error.message)
             return False
+        self._renewed_at = began
         return True
 
     async def _read(self) -> Object | None:
