@@ -45,7 +45,7 @@ class PrometheusCheck(SpecModel):
 
 class HeldOutCheck(SpecModel):
     """A small Job scores the held-out examples of the version's round through one of the first replicas, and
-    compares with the evaluation in the log. One failure rolls the version back."""
+    compares with the evaluation in the log and with `minAccuracy`. One failure rolls the version back."""
 
     examples: PositiveInt | None = None
     """Score at most this many examples. Default: those of the version's evaluation."""
@@ -54,6 +54,9 @@ class HeldOutCheck(SpecModel):
     them can explain is allowed on top. Without meaning for `objective.completion`. Default: 0.02."""
     max_loss_increase: NonNegativeFloat | None = None
     """Largest rise of the mean loss against the log, in nats. Default: no bound; `objective.completion` needs one."""
+    min_accuracy: Fraction | None = None
+    """Smallest accuracy of the replica, 0 to 1, whatever the log says: it holds back a version that is bad and whose
+    log says so, which the other bounds let through. Without meaning for `objective.completion`. Default: no bound."""
 
 
 class Check(SpecModel):

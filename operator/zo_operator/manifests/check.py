@@ -59,4 +59,5 @@ def _command(check: HeldOutCheck, replica: str, model: str, target: Target) -> l
     command += [f"--max-accuracy-drop={check.max_accuracy_drop!r}"]
     command += [f"--examples={check.examples}"] if check.examples is not None else []
     command += [f"--max-loss-increase={check.max_loss_increase!r}"] if check.max_loss_increase is not None else []
+    command += [f"--min-accuracy={check.min_accuracy!r}"] if check.min_accuracy is not None else []
     return command

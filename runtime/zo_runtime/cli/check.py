@@ -22,6 +22,7 @@ from zo_runtime.rounds.check_result import API_KEY
 @click.option("--max-accuracy-drop", type=click.FloatRange(0, 1), default=0.02, show_default=True,
               help="Largest loss of accuracy against the log.")  # fmt: skip
 @click.option("--max-loss-increase", type=click.FloatRange(0), help="Largest rise of the loss, in nats.")
+@click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Smallest accuracy, whatever the log says.")
 @click.option("--api-key", envvar=API_KEY, help="The server's API key.")
 def check(
     manifest: str,
@@ -32,6 +33,7 @@ def check(
     examples: int | None,
     max_accuracy_drop: float,
     max_loss_increase: float | None,
+    min_accuracy: float | None,
     api_key: str | None,
 ) -> None:
     """Compare what a replica serves with what the log says of it.
@@ -54,7 +56,7 @@ def check(
 
     target = Target(version=version, sha256=sha256)
     tokenizer = VllmModel(document.spec, EngineOptions()).tokenizer()
-    bounds = Bounds(max_accuracy_drop, max_loss_increase)
+    bounds = Bounds(max_accuracy_drop, max_loss_increase, min_accuracy)
     with Replica(replica, model, version_label(target), api_key) as server, progress_bar("scoring") as on_progress:
         result = check_replica(document.spec, target, tokenizer, server, bounds, examples, on_progress)
     write_termination_message(result)

@@ -22,12 +22,12 @@ class CheckResult(BaseModel):
     ok: bool
     """Whether the examples could be scored and compared."""
     reason: str
-    """`Passed`, `AccuracyDropped`, `LossRose`, or the reason of the error (`zo_runtime.errors`)."""
+    """`Passed`, `AccuracyDropped`, `AccuracyTooLow`, `LossRose`, or the reason of the error (`zo_runtime.errors`)."""
     message: str = ""
     """The same as a sentence, with the numbers."""
     exit_code: int = 0
     passed: bool = False
-    """Whether the replica is as good as the log says, within the bounds that were given."""
+    """Whether the replica is as good as the log says and as the bounds demand."""
     examples: int = 0
     """How many were scored."""
     accuracy: float | None = None

@@ -38,10 +38,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a replica may fall short of the log by: accuracy from 0 to 1, loss in nats."""
+    """What a replica may fall short of the log by, and the accuracy that it needs whatever the log says. Accuracy goes
+    from 0 to 1, loss is in nats."""
 
     max_accuracy_drop: float
     max_loss_increase: float | None = None
+    min_accuracy: float | None = None
 
 
 def draw(examples: Sequence[Example], count: int | None) -> list[Example]:
@@ -96,6 +98,10 @@ def compare(judged: Sequence[Judged], logged: Evaluation, bounds: Bounds, *, sam
         told.append(f"accuracy {found.accuracy:.4g}, {logged.accuracy:.4g} in the log, {allowed:.4g} less allowed")
         if logged.accuracy - found.accuracy > allowed + _ROUNDING:
             problems.append("AccuracyDropped")
+    if found.accuracy is not None and bounds.min_accuracy is not None:
+        told.append(f"an accuracy of {bounds.min_accuracy:.4g} is demanded")
+        if found.accuracy < bounds.min_accuracy - _ROUNDING:
+            problems.append("AccuracyTooLow")
     if bounds.max_loss_increase is not None:
         spread = statistics.variance(loss for loss, _ in judged) if len(judged) > 1 else 0.0
         allowed = bounds.max_loss_increase + _CERTAINTY * math.sqrt(spread * share)

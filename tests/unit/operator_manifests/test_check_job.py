@@ -15,7 +15,7 @@ from zo_runtime.serving.contract import Target
 
 OWNER = Owner("sst2", "team-a", "0b7c2f5e-7d0c-4a39-9d55-a4fd1b2b1a30")
 TARGET = Target(version=8, sha256="ab" * 32)
-WIDE = {"examples": 200, "maxAccuracyDrop": 1e-05, "maxLossIncrease": 0.1}
+WIDE = {"examples": 200, "maxAccuracyDrop": 1e-05, "maxLossIncrease": 0.1, "minAccuracy": 0.8}
 
 
 def job(held_out, spec=FULL["spec"], replica="http://[fd00::7]:8000"):
@@ -46,6 +46,7 @@ def test_zo_takes_its_command(held_out):
         "examples": held_out.get("examples"),
         "max_accuracy_drop": held_out.get("maxAccuracyDrop", 0.02),
         "max_loss_increase": held_out.get("maxLossIncrease"),
+        "min_accuracy": held_out.get("minAccuracy"),
         "api_key": None,
     }
     with pytest.raises(click.UsageError):

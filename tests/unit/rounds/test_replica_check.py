@@ -103,6 +103,22 @@ def test_how_much_accuracy_may_be_lost(right, wrong, same, passed):
     assert f"on {right + wrong} of 1000 examples" in found.message
 
 
+@pytest.mark.parametrize(
+    ("right", "bound", "passed"), [(800, 0.8, True), (799, 0.8, False), (0, 0.0, True), (900, None, True)]
+)
+def test_a_version_that_is_as_bad_as_its_log_says_is_still_bad(right, bound, passed):
+    log = Evaluation(loss=0.5, accuracy=right / 1000, examples=1000)
+    found = compare(judged(right, 1000 - right), log, Bounds(0.02, min_accuracy=bound), same=True)
+    assert found.passed == passed
+    assert found.reason == ("Passed" if passed else "AccuracyTooLow")
+    assert ("0.8 is demanded" in found.message) == (bound == 0.8)
+
+
+def test_without_an_accuracy_none_is_demanded():
+    log = Evaluation(loss=0.5, accuracy=None, examples=10)
+    assert compare([(0.5, None)] * 10, log, Bounds(0.0, 1.0, min_accuracy=0.9), same=True).passed
+
+
 def test_on_the_very_same_examples_nothing_is_allowed_on_top():
     assert "0.02 less allowed" in compare(judged(900, 100), LOG, Bounds(0.02), same=True).message
     assert "0.02 less allowed" not in compare(judged(90, 10), LOG, Bounds(0.02), same=True).message
