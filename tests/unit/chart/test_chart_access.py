@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from tools.chart import ROOT
+from tools.chart import CHART, ROOT
 
 from fixtures.chart import VARIANTS, Object, of_kind, only, render
 from zo_operator.cluster.kinds import BY_KIND, EVENT, LEASE, WATCHED, KindInfo
@@ -138,6 +138,35 @@ def test_namespace_scope_grants_in_the_watched_namespaces_alone():
     assert grants == {"team-b", "team-c"}
     lease = [item for item in of_kind(objects, "Role") if "lease" in item["metadata"]["name"]]
     assert [item["metadata"]["namespace"] for item in lease] == ["team-a"]
+
+
+# What Kubernetes' own role `admin` allows in a namespace, of what the chart's roles give.
+ADMIN = {
+    ("batch", "jobs"),
+    ("", "configmaps"),
+    ("", "services"),
+    ("", "pods"),
+    ("", "events"),
+    ("coordination.k8s.io", "leases"),
+}
+
+
+def test_an_administrator_of_the_namespace_holds_every_right_that_the_chart_hands_out():
+    manifest = yaml.safe_load((CHART / "files" / "namespace-admins.yaml").read_text())
+    assert manifest["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"] == "true"
+
+    def triples(found):
+        return {
+            (group, what, verb)
+            for rule in found
+            for group in rule["apiGroups"]
+            for what in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    given = triples(rules(render({"rbac": {"scope": "namespace"}})))
+    others = {right for right in given if right[:2] not in ADMIN}
+    assert others == triples(manifest["rules"])
 
 
 def test_users_get_roles_that_aggregate():
