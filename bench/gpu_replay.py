@@ -28,7 +28,7 @@ from bench.delta_size import opt_13b
 from bench.gpu_step import gpu_name
 from bench.machine import machine
 from bench.report import Summary, bar_chart
-from zo_runtime.vllm_ext.device_bank import DeviceBank
+from zo_runtime.device.bank import DeviceBank
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import round_coefficient
 from zo_runtime.zo.layout import BankLayout, TensorShape

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from zo_runtime.vllm_ext.device_bank import DeviceBank
+from zo_runtime.device.bank import DeviceBank
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update

@@ -68,7 +68,7 @@ class Bank:
     def apply(self, updates: Iterable[Update], threads: int = 1) -> None:
         """Apply updates in order of their steps; each must continue from the one before it. Any number of threads,
         same bits: threads share out layers, never the order of additions."""
-        for run in _runs(updates, self.step, self.method.interval, self.method.directions):
+        for run in runs_of_one_subspace(updates, self.step, self.method.interval, self.method.directions):
             self._apply_run(run, threads)
             self.step = run[-1].step
 
@@ -124,7 +124,9 @@ def apply_update(values: Floats, momentum: Floats | None, tensor: int, update: U
         native.subtract_product(values, np.float32(update.learning_rate), momentum)
 
 
-def _runs(updates: Iterable[Update], step: int, interval: int, directions: int) -> Iterable[list[Update]]:
+def runs_of_one_subspace(
+    updates: Iterable[Update], step: int, interval: int, directions: int
+) -> Iterable[list[Update]]:
     """Group successive updates that share a subspace, checking that no step is missing or repeated."""
     run: list[Update] = []
     for update in updates:

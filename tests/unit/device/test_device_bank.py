@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zo_runtime.vllm_ext.device_bank import DeviceBank
+from zo_runtime.device.bank import DeviceBank
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import round_coefficient
 from zo_runtime.zo.layout import BankLayout, TensorShape
