@@ -17,6 +17,8 @@ from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
 from vllm.lora.model_manager import DEFAULT_LANGUAGE_WRAPPER_KEY
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
+from zo_runtime.vllm_ext.runs import Run, mirrored, runs_of
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -50,14 +52,18 @@ class Packed:
 class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
     """Drop-in for the CPU punica wrapper: same slots, same semantics, linear layers by runs.
 
-    `rank` is the number of rank columns in use, at most the slots' own. With `shared_a` every slot has the same
-    A matrices, as all probes of one step do, so that x A^T is computed once for the whole batch.
+    `rank` is the number of rank columns in use, at most the slots' own. With `probe`, a range of rank columns, the
+    slots are the probes of one step: all have the same A, so that x A^T is computed once for the whole batch, and
+    slot 2j + 1 is slot 2j with the probe's columns of B negated, so that both take one product with B.
     """
 
-    def __init__(self, *args: Any, modules: Iterable[Any], rank: int, shared_a: bool = False, **kwargs: Any):
+    def __init__(
+        self, *args: Any, modules: Iterable[Any], rank: int, probe: tuple[int, int] | None = None, **kwargs: Any
+    ):
         super().__init__(*args, **kwargs)
-        self._shared_a = shared_a
-        self._runs: list[tuple[int, int, int]] = []  # slot, first token, one past the last token
+        self._rank, self._probe = rank, probe
+        self._runs: list[Run] = []
+        self._minus: list[Run] = []
         self._packed: dict[int, Packed] = {}
         for module in modules:
             if isinstance(module, BaseLinearLayerWithLoRA):  # embeddings and logits keep vLLM's own products
@@ -68,11 +74,11 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         super().update_metadata(*args, **kwargs)
         slots, counts = torch.unique_consecutive(self.token_lora_indices, return_counts=True)
-        self._runs, start = [], 0
-        for slot, count in zip(slots.tolist(), counts.tolist(), strict=True):
-            if slot >= 0:  # -1 marks tokens without an adapter
-                self._runs.append((slot, start, start + count))
-            start += count
+        runs = runs_of(slots.tolist(), counts.tolist())
+        if self._probe is None:
+            self._runs = runs
+        else:
+            self._runs, self._minus = mirrored(runs), [run for run in runs if run.slot % 2]
 
     def add_lora_linear(
         self,
@@ -88,13 +94,21 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
         if not self._runs:
             return
         packed = self._packed[id(lora_a_stacked)]
-        shared = torch.mm(x, packed.a[self._runs[0][0]].t()) if self._shared_a else None
+        shared = None if self._probe is None else self._project(x, packed, self._probe)
         for slot, start, end in self._runs:
             h = torch.mm(x[start:end], packed.a[slot].t()) if shared is None else shared[start:end]
             y[start:end].addmm_(h, packed.b[slot], alpha=scale)
 
+    def _project(self, x: torch.Tensor, packed: Packed, probe: tuple[int, int]) -> torch.Tensor:
+        """x A^T [T, slices * rank] of the whole batch, the probe's columns negated for tokens of odd slots."""
+        h = torch.mm(x, packed.a[0].t())
+        columns = h.view(len(h), -1, self._rank)[:, :, slice(*probe)]
+        for run in self._minus:
+            columns[run.start : run.end].neg_()
+        return h
 
-def use_runwise_lora(manager: Any, rank: int, shared_a: bool = False) -> Any:
+
+def use_runwise_lora(manager: Any, rank: int, probe: tuple[int, int] | None = None) -> Any:
     """Swap a CPU manager's wrapper for the run-wise one through the layers' own `set_mapping`. Return the wrapper in
     use: elsewhere than on CPU vLLM's own."""
     stock = manager.punica_wrapper_mapping.get(DEFAULT_LANGUAGE_WRAPPER_KEY)
@@ -106,7 +120,7 @@ def use_runwise_lora(manager: Any, rank: int, shared_a: bool = False) -> Any:
         manager.device,
         modules=manager.modules.values(),
         rank=rank,
-        shared_a=shared_a,
+        probe=probe,
     )
     manager.punica_wrapper_mapping[DEFAULT_LANGUAGE_WRAPPER_KEY] = wrapper
     return wrapper

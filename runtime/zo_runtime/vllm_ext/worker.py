@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from vllm.lora.request import LoRARequest
 
-import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - registers its kernels in every process that hosts a worker
+import zo_runtime.vllm_ext.cpu_activation
+import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - both register kernels in every process that hosts a worker
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.cpu_lora import use_runwise_lora
 from zo_runtime.vllm_ext.replica import Replica, make_replica
@@ -76,7 +77,8 @@ class _Slots:
         self.replica: Replica = make_replica(layout, method, manager.device)
         self.dtype = manager.lora_config.lora_dtype
         self.shift = FLOAT16_SHIFT if self.dtype == torch.float16 else 1.0
-        self.wrapper = use_runwise_lora(manager, layout.adapter_rank + layout.rank, shared_a=True)
+        probe = (layout.adapter_rank, layout.adapter_rank + layout.rank)
+        self.wrapper = use_runwise_lora(manager, probe[1], probe)
         self._writer = ColumnWriter(self.targets, layout, self.dtype, manager.device)
         self._probe_column = layout.adapter_rank
         self._probed_subspace: int | None = None
