@@ -140,6 +140,8 @@ def _check_string(value: str, schema: Schema, path: str) -> list[str]:
 
 def _check_number(value: float, schema: Schema, path: str) -> list[str]:
     low, high = schema.get("minimum"), schema.get("maximum")
+    if isinstance(value, int):  # the server compares whole numbers with whole numbers
+        low, high = (bound if bound is None else int(bound) for bound in (low, high))
     if low is not None and (value < low or (schema.get("exclusiveMinimum") and value == low)):
         return [f"{path}: Invalid value: {value!r}: should be greater than or equal to {low}"]
     if high is not None and (value > high or (schema.get("exclusiveMaximum") and value == high)):

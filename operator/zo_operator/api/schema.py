@@ -48,6 +48,7 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], *, bounded
         exclusive = f"exclusive{bound.capitalize()}"
         if exclusive in merged:
             result[bound], result[exclusive] = merged[exclusive], True
+    result |= _for_whole_numbers(result)
     if "description" in merged:
         result["description"] = " ".join(merged["description"].split())
     if bounded and merged.get("default") is not None:
@@ -56,6 +57,15 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], *, bounded
     if bounded:
         _bound(result)
     return result
+
+
+def _for_whole_numbers(node: Schema) -> Schema:
+    """The API server cuts a bound down to a whole number before it compares one with it: by `minimum: 0.001` alone,
+    it would take 0."""
+    low = node.get("minimum", 0)
+    if low <= 0 or low == int(low):
+        return {}
+    return {"x-kubernetes-validations": [{"rule": f"self >= {low}", "message": f"should be at least {low}"}]}
 
 
 def _merged(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
