@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -30,13 +31,15 @@ def run(manifest: str) -> None:
     logging.getLogger("zo_runtime").setLevel(logging.INFO)
     # The engine's libraries take seconds to import: a wrong manifest is told before.
     from zo_runtime.job import Job, stop_on_signals  # noqa: PLC0415
+    from zo_runtime.planning.workplace import workplace  # noqa: PLC0415
     from zo_runtime.scoring.base_model import VllmModel  # noqa: PLC0415
     from zo_runtime.scoring.sizing import engine_options  # noqa: PLC0415
     from zo_runtime.workers.follow import follow  # noqa: PLC0415
     from zo_runtime.workers.membership import membership  # noqa: PLC0415
 
     place = membership(os.environ)
-    base = VllmModel(document.spec, engine_options(document.spec))
+    _, shards = workplace(Path(manifest))
+    base = VllmModel(document.spec, engine_options(document.spec, shards))
     if place is not None and place.rank > 0:
         follow(document, base, place)
         return

@@ -16,6 +16,8 @@ from zo_runtime.errors import InvalidSpec
 # Kubernetes itself keeps no object above 1.5 MiB.
 MAX_BYTES = 1024 * 1024
 
+# What of such a field holds on any machine all the same.
+_OBEYED = {"runtime": ", but for tensorParallelSize"}
 # Leaves that only a cluster reads, and what holds on this machine instead.
 _CLUSTER_LEAVES = {
     "spec.model.persistentVolumeClaim": "spec.model.name is looked up on this machine",
@@ -107,7 +109,7 @@ def _set_aside(content: dict[str, Any]) -> Iterator[str]:
     content["spec"] = {name: value for name, value in spec.items() if name not in CLUSTER_FIELDS}
     for name in CLUSTER_FIELDS:
         if spec.get(name) is not None:
-            yield f"spec.{name}: ignored outside a cluster"
+            yield f"spec.{name}: ignored outside a cluster{_OBEYED.get(name, '')}"
     for path, instead in _CLUSTER_LEAVES.items():
         if _at(content, path) is not None:
             yield f"{path}: ignored outside a cluster: {instead}"

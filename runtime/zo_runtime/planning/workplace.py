@@ -1,4 +1,4 @@
-"""How many workers and GPUs a manifest asks for: the part of `spec.runtime` that a plan needs."""
+"""How many workers and shards a manifest asks for: the part of `spec.runtime` that counts outside a cluster too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 64
 
 def workplace(path: Path) -> tuple[int, int]:
     """`spec.runtime.workers` and `spec.runtime.tensorParallelSize` of a manifest that has been validated otherwise:
-    outside a cluster `spec.runtime` is set aside unread. Raise `InvalidSpec` where one is no number from 1 to 64."""
+    it is no part of the runtime's document. Raise `InvalidSpec` where one is no number from 1 to 64."""
     documents = [each for each in read_documents(path.read_text(encoding="utf-8-sig")) if isinstance(each, dict)]
     runtime = documents[0]["spec"].get("runtime") or {}
     return _number(runtime, "workers"), _number(runtime, "tensorParallelSize")

@@ -30,6 +30,21 @@ def skeleton(model: Model) -> Any:
         ) from error
 
 
+def quantization_method(model: Model) -> str | None:
+    """The quantization that the engine is to run: the manifest's, or else the checkpoint's, with its bits where they
+    are one number; None for plain weights."""
+    import transformers  # noqa: PLC0415
+
+    if model.quantization is not None:
+        return model.quantization
+    settings, _ = transformers.PretrainedConfig.get_config_dict(model.name, revision=model.revision)
+    found = settings.get("quantization_config")
+    if not isinstance(found, dict):
+        return None
+    method = str(found.get("quant_method", "unnamed"))
+    return f"{method} with {found['bits']} bits" if "bits" in found else method
+
+
 def linear_shapes(model: Model) -> tuple[TensorShape, ...]:
     """Every linear layer of the model, in its own order."""
     return shapes_of(skeleton(model))

@@ -21,6 +21,8 @@ from zo_runtime.scoring.plan import (
     step_losses,
 )
 from zo_runtime.scoring.protocol import Item, Judged, Losses, Part
+from zo_runtime.scoring.refusal import refusal
+from zo_runtime.scoring.shapes import quantization_method
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
@@ -198,7 +200,10 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
     from vllm.platforms import current_platform  # noqa: PLC0415
 
     from zo_runtime.vllm_ext.cpu_norm import PRIORITY  # noqa: PLC0415
+    from zo_runtime.vllm_ext.cpu_ranks import bind_ranks  # noqa: PLC0415
 
+    if current_platform.is_cpu():
+        bind_ranks(options.tensor_parallel_size)
     modules = sorted({t.name.rsplit(".", 1)[-1] for t in layout.tensors})
     try:
         return LLM(
@@ -225,13 +230,5 @@ def _start_engine(model: Model, layout: BankLayout, slots: int, options: EngineO
             disable_log_stats=True,
             seed=0,
         )
-    except ValueError as error:
-        raise UnsupportedModel(f"spec.model.name: {model.name}: vLLM refuses it: {_root(error)}") from error
-    except (RuntimeError, OSError) as error:
-        raise EngineFailed(f"vLLM did not start: {_root(error)}") from error
-
-
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    except Exception as error:  # of any class: a bare Exception, for one, when a rank does not start
+        raise refusal(model, error, quantization_method(model), current_platform.device_type) from error

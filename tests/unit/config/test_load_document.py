@@ -176,7 +176,8 @@ def test_cluster_only_parts_are_ignored_with_a_line_each() -> None:
     content["spec"]["storage"]["s3"].update(secretRef="keys", caSecretRef=None)
     document, notices = parse_document(yaml.safe_dump(content), "run.yaml")
     assert document.spec.storage.s3.secret_ref == "keys"
-    assert notices == [f"spec.{name}: ignored outside a cluster" for name in CLUSTER_FIELDS] + [
+    but = {"runtime": ", but for tensorParallelSize"}
+    assert notices == [f"spec.{name}: ignored outside a cluster{but.get(name, '')}" for name in CLUSTER_FIELDS] + [
         "spec.model.persistentVolumeClaim: ignored outside a cluster: spec.model.name is looked up on this machine",
         "spec.storage.s3.secretRef: ignored outside a cluster: credentials come from the environment",
     ]
