@@ -32,14 +32,17 @@ class Target:
         stacked = self.module.lora_a_stacked[self.index]
         stacked[slots, 0, row : row + part.shape[0], : part.shape[1]] = part
 
-    def shard_of_b(self, b: torch.Tensor) -> torch.Tensor:
-        """What this rank holds of B (out x r), as a view of it."""
-        return self._shard(b, self.module.slice_lora_b)
+    def rows_of_b(self, out_features: int) -> list[tuple[int, int]]:
+        """The runs of rows of B, from one row up to another, that this rank holds in turn: one, or one for each part
+        of a layer that is fused in the checkpoint, such as `qkv_proj`."""
+        numbers = self._shard(torch.arange(out_features).view(-1, 1), self.module.slice_lora_b).view(-1).tolist()
+        starts = [i for i, row in enumerate(numbers) if i == 0 or row != numbers[i - 1] + 1]
+        ends = [*starts[1:], len(numbers)]
+        return [(numbers[start], numbers[end - 1] + 1) for start, end in zip(starts, ends, strict=True)]
 
-    def columns_of_b(self, slot: int, column: int, shard: torch.Tensor) -> torch.Tensor:
-        """The slot's rank columns from `column` on that a shard of B fills, as a view of vLLM's own memory."""
-        rows, rank = shard.shape
-        columns: torch.Tensor = self.module.lora_b_stacked[self.index][slot, 0, :rows, column : column + rank]
+    def columns_of_b(self, slot: int, column: int, rank: int) -> torch.Tensor:
+        """The slot's rank columns from `column` on, all rows, as a view of vLLM's own memory."""
+        columns: torch.Tensor = self.module.lora_b_stacked[self.index][slot, 0, :, column : column + rank]
         return columns
 
     def _shard(self, matrix: torch.Tensor, slicer: Any) -> torch.Tensor:
@@ -63,25 +66,24 @@ class ColumnWriter:
         sizes = [tensor.out_features * layout.rank for tensor in layout.tensors]
         self._staging = torch.zeros(sum(sizes), dtype=dtype, device=device)
         whole = [part.view(-1, layout.rank) for part in self._staging.split(sizes)]
-        self._targets = targets
-        self._shards = [target.shard_of_b(b) for target, b in zip(targets, whole, strict=True)]
-        home = self._staging.untyped_storage().data_ptr()
-        if any(shard.untyped_storage().data_ptr() != home for shard in self._shards):
-            raise RuntimeError(
-                "vLLM's slice_lora_b copied its argument, so that later writes would not reach the slots"
-            )
+        self._targets, self._rank = targets, layout.rank
+        self._rows = [target.rows_of_b(len(b)) for target, b in zip(targets, whole, strict=True)]
+        self._parts = [b[start:end] for b, runs in zip(whole, self._rows, strict=True) for start, end in runs]
         self._columns: dict[tuple[int, int], list[torch.Tensor]] = {}
 
     def write(self, slots: Iterable[int], column: int, flat: torch.Tensor, scale: float = 1.0) -> None:
         """Write scale * flat (float32) into the columns from `column` of each slot, rounded to the slots' type."""
         self._staging.copy_(flat * scale if scale != 1.0 else flat)
         for slot in slots:
-            torch._foreach_copy_(self._views(slot, column), self._shards)
+            torch._foreach_copy_(self._views(slot, column), self._parts)
 
     def _views(self, slot: int, column: int) -> list[torch.Tensor]:
         if (slot, column) not in self._columns:
-            pairs = zip(self._targets, self._shards, strict=True)
-            self._columns[slot, column] = [target.columns_of_b(slot, column, shard) for target, shard in pairs]
+            views = self._columns[slot, column] = []
+            for target, runs in zip(self._targets, self._rows, strict=True):
+                sizes = [end - start for start, end in runs]
+                columns = target.columns_of_b(slot, column, self._rank)
+                views.extend(columns[: sum(sizes)].split(sizes))
         return self._columns[slot, column]
 
 
