@@ -39,6 +39,8 @@ class ModelIdentity(CheckedDocument):
     """Digest of the base weights: what decides whether two models are the same."""
     dtype: str
     """Type of weights and activations, as `bfloat16`."""
+    quantization: Annotated[str | None, Field(exclude_if=_is_absent)] = None
+    """What the engine does to these weights when it loads them, as `fp8`; left out where it takes them as they are."""
 
 
 class MethodFields(CheckedDocument):

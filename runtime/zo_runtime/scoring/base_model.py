@@ -24,7 +24,13 @@ class VllmModel:
     def identity(self) -> ModelIdentity:
         """Name and digest of the weights; the digest reads every byte of them once."""
         model = self._spec.model
-        return ModelIdentity(name=model.name, revision=model.revision, digest=model_digest(model), dtype=model.dtype)
+        return ModelIdentity(
+            name=model.name,
+            revision=model.revision,
+            digest=model_digest(model),
+            dtype=model.dtype,
+            quantization=model.quantization,
+        )
 
     @cached_property
     def _tokenizer(self) -> Any:
