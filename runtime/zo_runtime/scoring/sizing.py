@@ -27,8 +27,8 @@ def engine_options(spec: RunSpec, shards: int = 1) -> EngineOptions:
     there = torch.cuda.device_count() if on_gpu else len(os.sched_getaffinity(0))
     if shards > there:
         raise InvalidSpec(
-            f"spec.runtime.tensorParallelSize: {shards} is more than this machine has {'GPUs' if on_gpu else 'cores'} "
-            f"({there}): lower it, or set {TENSOR_PARALLEL_SIZE}=1 for this machine"
+            f"spec.runtime.tensorParallelSize: {shards} is more than this machine has "
+            f"{'GPUs' if on_gpu else 'cores'} ({there}): lower it, or set {TENSOR_PARALLEL_SIZE}=1 for this machine"
         )
     return EngineOptions(
         tensor_parallel_size=shards,

@@ -17,6 +17,7 @@ from vllm.lora.layers.base_linear import BaseLinearLayerWithLoRA
 from vllm.lora.model_manager import DEFAULT_LANGUAGE_WRAPPER_KEY
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
+import zo_runtime.vllm_ext.cpu_int8  # noqa: F401 - registers its kernel in every process that hosts a worker
 from zo_runtime.vllm_ext.runs import Run, mirrored, runs_of
 
 
