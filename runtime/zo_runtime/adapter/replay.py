@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from zo_runtime.adapter import snapshot
+from zo_runtime.adapter.workbench import Workbench, open_workbench
 from zo_runtime.deltalog.chain import History
 from zo_runtime.deltalog.documents import RunInfo, Version
 from zo_runtime.deltalog.lineage import Path as Route
@@ -57,20 +58,22 @@ def replay(
     version: int | None = None,
     snapshot_dir: Path | None = None,
     threads: int | None = None,
+    device: str | None = None,
     on_progress: Progress | None = None,
 ) -> Bank:
     """Build the bank after a step, of a version, or (default) of the last durable step.
 
     With `snapshot_dir`, begin at the nearest sound snapshot there and leave one of the result. `threads` (default:
-    the cores of this process) change the time only. `on_progress(step, target)` is called as it goes on. The result
-    is compared with the last digest that the log records at or before the target. Raise `InvalidSpec` for a step or
-    version that the log does not have, `LogCorrupt`, `StorageError`.
+    the cores of this process) and `device` (of PyTorch, such as `cuda`; default: the cores) change the time only.
+    `on_progress(step, target)` is called as it goes on. The result is compared with the last digest that the log
+    records at or before the target. Raise `InvalidSpec` for a step or version that the log does not have or a device
+    that the machine does not have, `LogCorrupt`, `StorageError`.
     """
     history = reader.history()
     target = _target(reader, history, step, version)
     recorded = [*_recorded(history.versions), Recorded(history.tip, history.latest.head.digest, LATEST)]
     route = history.lineage.path(target)
-    return _build(reader, recorded, route, snapshot_dir, threads, on_progress)
+    return _build(reader, recorded, route, snapshot_dir, threads, device, on_progress)
 
 
 def replay_version(
@@ -83,7 +86,7 @@ def replay_version(
 ) -> Bank:
     """The same from a version that its hash pins, at its last step or at an earlier one."""
     route = log.lineage.path(log.require_step(step))
-    return _build(log, _recorded(log.versions), route, snapshot_dir, threads, on_progress)
+    return _build(log, _recorded(log.versions), route, snapshot_dir, threads, None, on_progress)
 
 
 def _recorded(versions: Iterable[Version]) -> list[Recorded]:
@@ -96,6 +99,7 @@ def _build(
     route: Route,
     snapshot_dir: Path | None,
     threads: int | None,
+    device: str | None,
     on_progress: Progress | None,
 ) -> Bank:
     """The bank at the end of a route."""
@@ -107,14 +111,14 @@ def _build(
             snapshot_dir, source.run_sha256, layout, method, lambda step: on_path(route, step)
         )
     if bank is not None and snapshot_dir is not None:
-        problem = _advance(bank, source, recorded, route, threads, on_progress)
+        problem = _advance(open_workbench(bank, threads, device), source, recorded, route, on_progress)
         if problem is not None:
             log.warning("the replay from a snapshot failed, beginning at step 1: %s", problem)
             snapshot.drop(snapshot_dir, source.run_sha256)
             bank = None
     if bank is None:
         bank = Bank(layout, method)
-        problem = _advance(bank, source, recorded, route, threads, on_progress)
+        problem = _advance(open_workbench(bank, threads, device), source, recorded, route, on_progress)
         if problem is not None:
             raise LogCorrupt(problem)
     if snapshot_dir is not None:
@@ -134,26 +138,27 @@ def _target(reader: LogReader, history: History, step: int | None, version: int 
 
 
 def _advance(
-    bank: Bank, source: Source, recorded: list[Recorded], route: Route, threads: int, on_progress: Progress | None
+    bench: Workbench, source: Source, recorded: list[Recorded], route: Route, on_progress: Progress | None
 ) -> str | None:
     """Apply the steps of the route. Return what is wrong if the bank is not the one whose digest the log records:
     then the log or the bank that it began with is bad, while a segment that is bad by itself raises `LogCorrupt`."""
     target = route[-1].last if route else 0
-    passed = [check for check in recorded if check.step >= bank.step and on_path(route, check.step)]
+    passed = [check for check in recorded if check.step >= bench.step and on_path(route, check.step)]
     for stop, digest, key in sorted(passed, key=lambda check: check.step)[-1:]:
-        _apply(bank, source, route, stop, target, threads, on_progress)
-        if bank.digest() != digest:
-            return f"{key} records the digest {digest} at step {stop}, but replay gives {bank.digest()}"
-    _apply(bank, source, route, target, target, threads, on_progress)
+        _apply(bench, source, route, stop, target, on_progress)
+        if bench.digest() != digest:
+            return f"{key} records the digest {digest} at step {stop}, but replay gives {bench.digest()}"
+    _apply(bench, source, route, target, target, on_progress)
+    bench.finish()
     return None
 
 
 def _apply(
-    bank: Bank, source: Source, route: Route, stop: int, target: int, threads: int, on_progress: Progress | None
+    bench: Workbench, source: Source, route: Route, stop: int, target: int, on_progress: Progress | None
 ) -> None:
     """Bring the bank to the step `stop` of the route."""
-    updates = follow(remaining(until(route, stop), bank.step), source.updates)
+    updates = follow(remaining(until(route, stop), bench.step), source.updates)
     while chunk := list(islice(updates, _CHUNK)):
-        bank.apply(chunk, threads)
+        bench.apply(chunk)
         if on_progress is not None:
-            on_progress(bank.step, target)
+            on_progress(bench.step, target)

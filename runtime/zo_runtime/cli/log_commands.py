@@ -78,6 +78,8 @@ def verify(uri: str, threads: int | None, as_lines: bool, s3: S3Options) -> None
 @click.option("--dtype", type=click.Choice([*DTYPES, "model"]), default="float32", show_default=True,
               help="Type of the adapter's numbers; `model` takes the base model's.")  # fmt: skip
 @threads_option
+@click.option("--device", default="cpu", show_default=True,
+              help="Where to compute: `cpu`, or a GPU as `cuda` or `cuda:1`. The result is the same.")  # fmt: skip
 @json_option
 @s3_options
 def replay(
@@ -88,6 +90,7 @@ def replay(
     snapshot: Path | None,
     dtype: str,
     threads: int | None,
+    device: str,
     as_lines: bool,
     s3: S3Options,
 ) -> None:
@@ -105,6 +108,7 @@ def replay(
             version=version,
             snapshot_dir=snapshot,
             threads=_cores(threads),
+            device=None if device == "cpu" else device,
             on_progress=on_progress,
         )
     info = export_peft(bank, reader.run, out, numbers)

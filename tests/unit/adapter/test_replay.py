@@ -36,10 +36,11 @@ def trained(store: ObjectStore, steps: int, method: Method = METHOD) -> LogReade
     return LogReader(store)
 
 
+@pytest.mark.parametrize("device", [None, "cpu"], ids=["cores", "torch"])
 @pytest.mark.parametrize("method", [METHOD, MOMENTUM], ids=["plain", "momentum"])
 @pytest.mark.parametrize("step", [0, 1, 9, 10, 23, 25])
-def test_any_step_is_the_trainers(method: Method, step: int) -> None:
-    bank = replay(trained(MemoryStore(), 25, method), step=step, threads=2)
+def test_any_step_is_the_trainers(method: Method, step: int, device: str | None) -> None:
+    bank = replay(trained(MemoryStore(), 25, method), step=step, threads=2, device=device)
     assert bank.step == step
     assert bank.digest() == bank_digest(step, method=method)
 
@@ -51,11 +52,18 @@ def test_a_version_and_the_head_are_the_trainers() -> None:
 
 
 @settings(max_examples=15)
-@given(st.lists(st.integers(0, 25), min_size=1, max_size=5), st.sampled_from([METHOD, MOMENTUM]))
-def test_snapshots_change_nothing(tmp_path_factory: pytest.TempPathFactory, steps: list[int], method: Method) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 25), st.sampled_from([None, "cpu"])), min_size=1, max_size=5),
+    st.sampled_from([METHOD, MOMENTUM]),
+)
+def test_snapshots_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str | None]], method: Method
+) -> None:
+    """Nor does where each replay computes, on cores or on a device of PyTorch."""
     reader, folder = trained(MemoryStore(), 25, method), tmp_path_factory.mktemp("snapshots")
-    for step in steps:
-        assert replay(reader, step=step, snapshot_dir=folder).digest() == bank_digest(step, method=method)
+    for step, device in steps:
+        bank = replay(reader, step=step, snapshot_dir=folder, device=device)
+        assert bank.digest() == bank_digest(step, method=method)
     assert 1 <= len(list(folder.iterdir())) <= 2
 
 
@@ -134,6 +142,19 @@ def test_wrong_targets_are_named() -> None:
         replay(reader, version=2)
     with pytest.raises(InvalidSpec, match="step 1 and version 1 exclude each other"):
         replay(reader, step=1, version=1)
+
+
+def test_a_device_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = trained(MemoryStore(), 5)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(InvalidSpec, match="--device cuda:1: PyTorch finds no such GPU here"):
+        replay(reader, device="cuda:1")
+    with pytest.raises(InvalidSpec, match="--device tpu: no such kind of device; give cpu, cuda or cuda:1"):
+        replay(reader, device="tpu")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidSpec, match="--device cuda needs PyTorch, which is not installed"):
+        replay(reader, device="cuda")
+    assert replay(reader).digest() == bank_digest(5)
 
 
 SCRIPT = """

@@ -87,6 +87,7 @@ def test_replay_writes_the_adapter(uri: Path, tmp_path: Path, option: tuple[str,
         (("--step", "26"), "has no step 26; it has the steps 1 to 25"),
         (("--version", "9"), "has no version 9; it has the versions 1 to 3"),
         (("--version", "1", "--step", "2"), "--step and --version exclude each other"),
+        (("--device", "gpu"), "--device gpu: no such kind of device; give cpu, cuda or cuda:1"),
     ],
 )
 def test_replay_names_what_is_wrong(uri: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
