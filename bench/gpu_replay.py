@@ -6,8 +6,11 @@
 The bank in device memory (what a training or serving worker holds) and the bank in host memory (what `zo replay`
 builds) apply the same made-up updates from nothing; their digests must agree. The third side seeds torch's generator
 for each step and draws every layer's direction with `torch.randn` on the GPU, for a sample of steps scaled up.
-Reading the log is left out: `bench.replay` times it. `--dry-run` takes a small model through the same code on the
-CPU. The last line is JSON.
+Reading the log is left out: `bench.replay` times it.
+
+The generator by itself is timed too: numbers drawn and added a second, many steps in a launch as in replay, and numbers
+drawn into memory a second, as a probe needs them. `--dry-run` takes a small model through the same code on the CPU. The
+last line is JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from bench.gpu_step import gpu_name
 from bench.machine import machine
 from bench.report import Summary, bar_chart
 from zo_runtime.device.bank import DeviceBank
+from zo_runtime.device.draws import make_draws
+from zo_runtime.device.pieces import all_factors
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import round_coefficient
 from zo_runtime.zo.layout import BankLayout, TensorShape
@@ -39,6 +44,33 @@ SMALL = BankLayout(tuple(TensorShape(f"m.{i}.q_proj", 96, 64) for i in range(4))
 CHUNK = 1000
 """Updates that are handed over at once."""
 SAMPLE = 200
+ROUNDS = 5
+
+
+def generator(layout: BankLayout, device: str) -> dict[str, Any]:
+    """Numbers a second, the best of some rounds, and what draws them."""
+    draws, run = make_draws(all_factors(layout), torch.device(device)), made_up(SAMPLE)
+    values = torch.zeros(layout.subspace_size, device=device)
+
+    def seconds(work: Callable[[], object]) -> float:
+        work()  # compile before the clock runs
+        times = []
+        for _ in range(ROUNDS):
+            _wait(device)
+            began = time.perf_counter()
+            work()
+            _wait(device)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    added = seconds(lambda: draws.apply(values, None, run, METHOD))
+    drawn = seconds(lambda: [draws.draw(METHOD, step, 0) for step in range(1, SAMPLE + 1)])
+    numbers = SAMPLE * layout.subspace_size
+    return {
+        "generator": type(draws).__name__,
+        "numbers_added_per_second": round(numbers / added),
+        "numbers_drawn_per_second": round(numbers / drawn),
+    }
 
 
 def made_up(steps: int) -> list[Update]:
@@ -90,6 +122,7 @@ def measure(layout: BankLayout, steps: int, device: str) -> dict[str, Any]:
         "host_seconds": round(host_seconds, 2),
         "host_threads": cores,
         "seeded_torch_loop_seconds": round(seeded_loop(layout, sample, device) * steps / sample, 2),
+        **generator(layout, device),
         "digest": on_device.digest(),
     }
 

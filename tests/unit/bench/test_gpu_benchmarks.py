@@ -90,6 +90,9 @@ def test_the_replay_s_sides_agree(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (shown["steps"], shown["numbers_a_step"]) == (120, 4 * 96 * 2)
     assert shown["device_seconds"] >= 0
     assert shown["seeded_torch_loop_seconds"] > 0
+    assert shown["generator"] == "TorchDraws"  # on a CPU
+    assert 0 < shown["numbers_added_per_second"] < 1e10
+    assert 0 < shown["numbers_drawn_per_second"] < 1e10
     assert "<svg" in (tmp_path / "gpu_replay.svg").read_text()
 
 
