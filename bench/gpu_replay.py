@@ -8,9 +8,9 @@ builds) apply the same made-up updates from nothing; their digests must agree. T
 for each step and draws every layer's direction with `torch.randn` on the GPU, for a sample of steps scaled up.
 Reading the log is left out: `bench.replay` times it.
 
-The generator by itself is timed too: numbers drawn and added a second, many steps in a launch as in replay, and numbers
-drawn into memory a second, as a probe needs them. `--dry-run` takes a small model through the same code on the CPU. The
-last line is JSON.
+The generator by itself is timed too: numbers drawn and added a second, many steps in a launch as in replay, and
+numbers drawn into memory a second, as a probe needs them. `--dry-run` takes a small model through the same code on
+the CPU. The last line is JSON.
 """
 
 from __future__ import annotations
