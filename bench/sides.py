@@ -37,8 +37,8 @@ def ours_and_forward(
     """One step of ours, vLLM's plain forward of the same prompts, and what shuts the engines down.
 
     The plain forward is an engine of its own without LoRA: no adapter slots, no wrapper on any layer. Both run the
-    2 x len(examples) sequences that one step scores. Both have our choice of vLLM's CPU kernels: that of normalization
-    belongs to the process and is made by the engine that starts last, ours.
+    2 x len(examples) sequences that one step scores. Both have our choice of vLLM's CPU kernels: that of
+    normalization belongs to the process and is made by the engine that starts last, ours.
     """
     forward, close_forward = _plain_forward(model_dir, examples)
     loop = OursLoop(str(model_dir), rank, interval, epsilon, learning_rate, seed)

@@ -1,6 +1,7 @@
 """Projected gradients of the same directions by vLLM, by plain float32 Transformers, and by Transformers in vLLM's
 own type. Run as a script: an engine needs a process of its own. Prints one line of JSON: for each objective, the
-three lists of gradients and the three losses at the bank."""
+three lists of gradients and the three losses at the bank; and vLLM's losses at the ends of prompts, read directly and
+asked for by its public requests."""
 
 from __future__ import annotations
 
@@ -70,6 +71,13 @@ def main() -> None:
             "gradients": [gradients(one, batch, method.epsilon) for one in scorers],
             "losses": [evaluation(one.judge(batch)).loss for one in scorers],
         }
+    assert scorer.direct
+    batch = examples(scorer.tokenizer, OBJECTIVES["single"])
+    both = []
+    for scorer.direct in (True, False):
+        losses = scorer.score(batch, 2)
+        both.append([*losses.plus, *losses.minus, *(loss for loss, _ in scorer.judge(batch))])
+    out["direct"], out["public"] = both
     modes: set[Mode] = scorer.modes
     out["modes"] = sorted(modes)
     print(json.dumps(out))

@@ -66,3 +66,11 @@ def test_banks_are_equal_to_the_last_bit_and_modes_are_the_expected(agreement: t
     _, found = agreement
     assert len(set(found["digests"])) == 1
     assert found["modes"] == ["last_token", "prompt_logprobs"]
+
+
+@pytest.mark.vllm
+def test_what_is_read_directly_is_what_the_public_requests_answer(agreement: tuple[str, dict[str, Any]]) -> None:
+    """Two roundings of a float32 log-softmax apart."""
+    _, found = agreement
+    assert len(found["direct"]) == 2 * 12 + 4
+    assert found["direct"] == pytest.approx(found["public"], abs=2e-6)

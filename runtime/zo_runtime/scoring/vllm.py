@@ -65,6 +65,8 @@ class VllmScorer:
         self._compact = bool(self._llm.llm_engine.vllm_config.use_v2_model_runner)
         self.modes: set[Mode] = set()
         """Ways of asking that were used so far."""
+        self.direct = False
+        """Whether the ends of prompts are read straight from the model runner, where it is one that can be."""
         self._layout, self._name = layout, model.name
         self._set_up()
 
@@ -126,7 +128,9 @@ class VllmScorer:
             ranks = self._llm.collective_rpc("zo_setup", args=(wire, asdict(self._method), slots))
         except RuntimeError as error:  # another process's exceptions arrive as RuntimeError
             raise UnsupportedModel(f"spec.model.name: {self._name}: {error}") from error
-        logger.info("LoRA on %s: %s layers through %s", _platform(), ranks[0]["layers"], ranks[0]["lora"])
+        self.direct = all(rank["direct"] for rank in ranks)
+        where = f"{_platform()}, over {len(ranks)} ranks" if len(ranks) > 1 else _platform()
+        logger.info("LoRA on %s: %s layers through %s", where, ranks[0]["layers"], ranks[0]["lora"])
 
     def _mode(self, examples: Sequence[Example]) -> Mode:
         mode = choose_mode(examples, self._compact)
@@ -137,11 +141,24 @@ class VllmScorer:
 
     def _losses(self, tagged: Sequence[tuple[int, Example]]) -> tuple[list[Judged], int]:
         """Losses of examples, each through a slot, and the tokens that were run."""
-        from zo_runtime.vllm_ext.worker import slot_request  # noqa: PLC0415 - vLLM is loaded by now
-
         examples = [example for _, example in tagged]
         mode = self._mode(examples)
         plans = [(slot, query) for slot, example in tagged for query in plan_queries([example], mode)]
+        direct = self.direct and mode == "last_token"
+        answers = self._read(plans) if direct else self._ask(plans)
+        return example_losses(examples, mode, answers), sum(len(query.tokens) for _, query in plans)
+
+    def _read(self, plans: Sequence[tuple[int, Query]]) -> list[list[float]]:
+        """What the queries want, straight from the model runner: logits, which differ from log-probabilities by one
+        number for each prompt, and a cross-entropy over candidates by nothing."""
+        prompts = [(slot, query.tokens, query.wanted) for slot, query in plans]
+        found = self._llm.collective_rpc("zo_logits", args=(prompts,))
+        return next(logits for logits in found if logits is not None)
+
+    def _ask(self, plans: Sequence[tuple[int, Query]]) -> list[list[float]]:
+        """What the queries want, by vLLM's public requests."""
+        from zo_runtime.vllm_ext.slot_request import slot_request  # noqa: PLC0415 - vLLM is loaded by now
+
         requests = {slot: slot_request(slot) for slot, _ in plans}
         outputs = self._llm.generate(
             [{"prompt_token_ids": list(query.tokens)} for _, query in plans],
@@ -149,8 +166,7 @@ class VllmScorer:
             lora_request=[requests[slot] for slot, _ in plans],
             use_tqdm=False,
         )
-        answers = [_answer(query, output) for (_, query), output in zip(plans, outputs, strict=True)]
-        return example_losses(examples, mode, answers), sum(len(query.tokens) for _, query in plans)
+        return [_answer(query, output) for (_, query), output in zip(plans, outputs, strict=True)]
 
 
 def _sampling(query: Query) -> Any:

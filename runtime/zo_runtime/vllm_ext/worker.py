@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from vllm.lora.request import LoRARequest
 
 import zo_runtime.vllm_ext.cpu_activation
 import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - both register kernels in every process that hosts a worker
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.cpu_lora import use_runwise_lora
+from zo_runtime.vllm_ext.direct import DirectReader, Prompt, can_read_directly
 from zo_runtime.vllm_ext.replica import Replica, make_replica
+from zo_runtime.vllm_ext.slot_request import slot_request
 from zo_runtime.vllm_ext.slots import ColumnWriter, Target, find_targets
 from zo_runtime.zo.layout import FLOAT16_SHIFT, BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
@@ -24,15 +25,11 @@ from zo_runtime.zo.method import Method, Update
 shield_llvmlite()
 
 
-def slot_request(index: int) -> LoRARequest:
-    """The request tag of probe slot `index` >= 0. The path is never read: the slot is written in place."""
-    return LoRARequest(lora_name=f"zo-probe-{index}", lora_int_id=index + 1, lora_path="/zo-probe-has-no-files")
-
-
 class ZOWorkerExtension:
     """Methods that `collective_rpc` reaches. `self` is vLLM's worker."""
 
     _zo: _Slots
+    _direct: DirectReader | None
 
     def zo_setup(self, layout: dict[str, Any], method: dict[str, Any], slots: int) -> dict[str, Any]:
         """Register `slots` empty adapters, write the fixed A matrices, and say what was set up."""
@@ -43,7 +40,13 @@ class ZOWorkerExtension:
             manager.add_dummy_lora(slot_request(index), rank=1)
             manager._adapter_manager.activate_adapter(slot_request(index).lora_int_id)
         self._zo = _Slots(manager._adapter_manager, bank_layout, Method(**method), slots)
-        return {"lora": type(self._zo.wrapper).__name__, "layers": len(self._zo.targets)}
+        runner = self.model_runner  # type: ignore[attr-defined]
+        self._direct = DirectReader(runner) if can_read_directly(runner) else None
+        return {
+            "lora": type(self._zo.wrapper).__name__,
+            "layers": len(self._zo.targets),
+            "direct": self._direct is not None,
+        }
 
     def zo_apply(self, updates: list[tuple[int, float, list[float], int | None]]) -> None:
         """Apply updates (step, learning rate, coefficients, step before) to this worker's bank and its slots."""
@@ -58,6 +61,12 @@ class ZOWorkerExtension:
     def zo_clear(self) -> None:
         """Take the probes out: every slot is the bank itself."""
         self._zo.clear()
+
+    def zo_logits(self, prompts: list[Prompt]) -> list[list[float]] | None:
+        """Logits of chosen tokens after each prompt, read directly; None where another rank has them."""
+        if self._direct is None:
+            raise RuntimeError("this worker's model runner cannot be read directly")
+        return self._direct.logits(prompts)
 
     def zo_digest(self) -> str:
         """Digest of this worker's bank."""
