@@ -115,15 +115,22 @@ def values() -> Object:
 
 def helm(verb: str, *arguments: str, chart: Path = CHART) -> str:
     """Install or upgrade the release, or whatever else helm does with it."""
-    common = (verb, RELEASE, *arguments, "--namespace", SYSTEM)
+    if verb != "uninstall":
+        arguments += ("--create-namespace",)
+    return helm_release(verb, RELEASE, SYSTEM, *arguments, chart=chart)
+
+
+def helm_release(verb: str, release: str, namespace: str, *arguments: str, chart: Path = CHART) -> str:
+    """The same for any release."""
+    common = (verb, release, *arguments, "--namespace", namespace)
     if verb == "uninstall":
         return run("helm", *common, "--wait")
-    return run("helm", *common, str(chart), "--create-namespace", "--values", "-", text=json.dumps(values()))
+    return run("helm", *common, str(chart), "--values", "-", text=json.dumps(values()))
 
 
-def operator_is_ready() -> None:
-    """Wait for the operator's rollout."""
-    kubectl("--namespace", SYSTEM, "rollout", "status", f"deployment/{DEPLOYMENT}", f"--timeout={PATIENCE:.0f}s")
+def operator_is_ready(deployment: str = DEPLOYMENT, namespace: str = SYSTEM) -> None:
+    """Wait for an operator's rollout."""
+    kubectl("--namespace", namespace, "rollout", "status", f"deployment/{deployment}", f"--timeout={PATIENCE:.0f}s")
 
 
 def scale_operator(replicas: int) -> None:

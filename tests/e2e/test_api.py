@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+from pathlib import Path
 
 import pytest
+from tools.chart import ROOT
 
 from e2e.kube import DEPLOYMENT, SYSTEM, Object, answer, kubectl, say, until
 from fakes.kube import Refusal, admit_resource
@@ -17,6 +19,8 @@ from zo_operator.cluster.configuration import configuration
 from zo_operator.cluster.kinds import RESOURCE
 from zo_operator.errors import ApiError
 from zo_operator.settings import Settings
+
+EXAMPLES = [*sorted((ROOT / "examples").glob("*.yaml")), ROOT / "examples" / "serving" / "zofinetune.yaml"]
 
 
 def mock(body: Object, old: Object | None = None) -> str | None:
@@ -113,9 +117,9 @@ def test_the_short_name_and_the_categories(namespace: str) -> None:
         assert kubectl("get", name, "--namespace", namespace) == ""
 
 
-@pytest.mark.parametrize("example", ["quickstart", "s3", "opt-13b-sst2", "kueue"])
-def test_the_server_takes_the_examples(namespace: str, example: str) -> None:
-    kubectl("apply", "--dry-run=server", "--namespace", namespace, "--filename", f"examples/{example}.yaml")
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_server_takes_the_examples(namespace: str, path: Path) -> None:
+    kubectl("apply", "--dry-run=server", "--namespace", namespace, "--filename", str(path))
 
 
 def test_users_have_the_rights_that_the_roles_say(namespace: str) -> None:

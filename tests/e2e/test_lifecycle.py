@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from e2e.kube import every, find, kubectl, say, scale_operator, until
 from e2e.resources import Resource, conditions, failing, kstatus
 
@@ -56,6 +58,33 @@ def test_a_resource_made_anew_starts_anew(namespace: str) -> None:
     assert [r["number"] for r in status["rounds"]] == [1]
     job = status["rounds"][0]["job"]
     until(lambda: [found["metadata"]["name"] for found in every("jobs", namespace)] == [job], "one Job")
+
+
+def test_what_others_own_stays_theirs(namespace: str) -> None:
+    resource = Resource(failing(namespace, "shared"))
+    resource.until_phase("Failed")
+    assert owners("zofinetune", "shared", namespace) == {("zofinetune", "Apply", "status")}
+    (job,) = every("jobs", namespace)
+    name = job["metadata"]["name"]
+    assert ("zofinetune", "Apply", "") in owners("job", name, namespace)
+    resource.kubectl("label", "job", name, "team=ours")
+    resource.patch({"ttlSecondsAfterFinished": 7200})
+    changed = until(
+        lambda: (
+            j if (j := find("job", name, namespace)) and j["spec"].get("ttlSecondsAfterFinished") == 7200 else None
+        ),
+        "the new time to live",
+    )
+    assert changed["metadata"]["labels"]["team"] == "ours"
+    say("the operator owns the status and what it states of its children, and nothing else")
+
+
+def owners(kind: str, name: str, namespace: str) -> set[tuple[str, str, str]]:
+    """Manager, operation and subresource of whoever owns fields of an object, kubectl aside."""
+    shown = kubectl("get", kind, name, "--namespace", namespace, "--show-managed-fields", "--output", "json")
+    entries = json.loads(shown)["metadata"]["managedFields"]
+    found = {(entry["manager"], entry["operation"], entry.get("subresource", "")) for entry in entries}
+    return {owner for owner in found if not owner[0].startswith("kubectl")}
 
 
 def test_what_cannot_be_scheduled_says_so(namespace: str) -> None:
