@@ -3,50 +3,28 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 
 import aiohttp
 import kmock
 import pytest
-import yaml
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.kube import FakeKube
 from fakes.kube_workloads import Workloads
+from fakes.operator_process import variables
 from fakes.world import manifest
 from zo_operator.__main__ import main
 from zo_operator.cluster.progress import HttpProgressReader
 from zo_runtime.progress import Progress
 
 
-def kubeconfig(kube, path):
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        "clusters": [{"name": "k", "cluster": {"server": str(kube.url).rstrip("/")}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-    }
-    path.write_text(yaml.safe_dump(config))
-    return str(path)
-
-
 @contextlib.asynccontextmanager
 async def process(tmp_path, *options):
     async with FakeKube() as kube, kmock.Server(kube):
-        environment = {
-            **os.environ,
-            "KUBECONFIG": kubeconfig(kube, tmp_path / "config"),
-            "ZO_OPERATOR_HOST": "127.0.0.1",
-            "ZO_OPERATOR_HEALTH_PORT": "0",
-            "ZO_OPERATOR_METRICS_PORT": "0",
-            "ZO_OPERATOR_POLL_SECONDS": "0.1",
-        }
-        environment.pop("KUBERNETES_SERVICE_HOST", None)
+        environment = variables(kube, tmp_path / "config") | {"ZO_OPERATOR_POLL_SECONDS": "0.1"}
         running = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "zo_operator", *options, env=environment, stderr=asyncio.subprocess.PIPE
         )
