@@ -3,7 +3,7 @@
 from importlib.metadata import distributions
 
 # torch has its own source; the others do not fit the CPU build of torch and no text model needs them.
-LEFT_OUT = {"torch", "torchvision", "torchaudio", "torchcodec", "zofinetune", "pip", "triton"}
+LEFT_OUT = {"torch", "torchvision", "torchaudio", "torchcodec", "zofinetune", "pip"}
 
 
 def main() -> None:
