@@ -33,7 +33,8 @@ def _transitions(old: Status, new: Status, spec: ZOFineTuneSpec | None) -> Itera
     if new.last_failure is not None and (old.last_failure is None or old.last_failure.pod != new.last_failure.pod):
         failure, limit = new.last_failure, spec.backoff_limit if spec else 0
         code = "" if failure.exit_code is None else f" with exit code {failure.exit_code}"
-        count = f" ({new.failures or 0} failures, {limit} allowed)"
+        # The Job counts a pod a moment after it has ended: none is counted yet for the first.
+        count = f" (failures: {new.failures}, {limit} allowed)" if new.failures else ""
         yield True, failure.reason, f"pod {failure.pod} ended{code}{count}: {failure.message}"
     if new.version is not None and new.version != old.version:
         yield False, "VersionPublished", f"version {new.version} at step {new.flushed_step or new.step}"
