@@ -2,9 +2,16 @@
 
 import pytest
 
-from zo_operator.api.status import Failure, Status
+from zo_operator.api.status import Condition, Failure, Status
 from zo_operator.reconcile.events import events
 
+RUNNING = Condition(
+    type="Ready",
+    status="Unknown",
+    reason="Running",
+    last_transition_time="2031-05-05T00:00:00Z",
+    observed_generation=1,
+)
 BROKEN = Failure(
     pod="zo-a-1-0", time="2031-05-05T01:00:00Z", exit_code=6, reason="StorageUnavailable", message="no S3"
 )
@@ -18,5 +25,6 @@ BROKEN = Failure(
     ],
 )
 def test_a_pod_that_failed_is_told_with_the_count_that_the_job_has_so_far(counted, said):
-    (event,) = events(Status(phase="Running"), Status(phase="Running", last_failure=BROKEN, failures=counted), None)
+    before = Status(phase="Running", conditions=[RUNNING])
+    (event,) = events(before, before.model_copy(update={"last_failure": BROKEN, "failures": counted}), None)
     assert (event.type, event.reason, event.message) == ("Warning", "StorageUnavailable", said)
