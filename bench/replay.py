@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench.machine import machine
@@ -29,9 +28,9 @@ from bench.serving_log import ServingLog
 from zo_runtime.adapter.replay import replay
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.storage.local import LocalStore
-from zo_runtime.zo import native
-from zo_runtime.zo.directions import Stream
-from zo_runtime.zo.layout import BankLayout
+from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.method import Method, Update
 
 SAMPLE = 200
 NUMBERS = 2**24
@@ -39,11 +38,14 @@ NUMBERS = 2**24
 
 def numbers_per_second(rounds: int = 5) -> float:
     """Direction numbers that one core draws and adds in a second, the best of some rounds."""
-    out = np.zeros(NUMBERS, np.float32)
+    bank = Bank(
+        BankLayout((TensorShape("layer", NUMBERS, 1),), rank=1, subspaces=1),
+        Method(seed=7, interval=1, directions=1, epsilon=2.0**-10),
+    )
     best = float("inf")
     for step in range(1, rounds + 2):
         began = time.perf_counter()
-        native.add_scaled(out, np.float32(0.5), Stream(7, 0, step, 0, "binomial16"))
+        bank.apply([Update(step, 1.0, (0.5,))])
         best = min(best, time.perf_counter() - began if step > 1 else best)  # the first one compiles
     return NUMBERS / best
 

@@ -22,7 +22,7 @@ class Draws(Protocol):
     def apply(
         self, values: torch.Tensor, momentum: torch.Tensor | None, run: Sequence[Update], method: Method
     ) -> None:
-        """Apply steps of one subspace to the flat B of all pieces, in place: `zo.bank.apply_update`."""
+        """Apply steps of one subspace to the flat B of all pieces, in place: the update of `zo.bank`."""
 
 
 MakeDraws = Callable[[Sequence[Piece], torch.device], Draws]

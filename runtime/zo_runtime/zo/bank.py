@@ -1,12 +1,18 @@
-"""The adapter bank: the trainable state, and the one function that changes it.
+"""The adapter bank: the trainable state, and the one way to change it.
 
 A `Bank` after some updates is a pure function of the layout, the method and the updates' scalars. Every replica
 (trainer, vLLM worker, `zo replay`, serving pod) computes the same bits, and `digest` proves it.
+
+**The update.** Plain: B <- d*B, then B <- B - c_j U_j for each direction in turn, each product exact, each sum
+rounded once. With momentum: M <- beta*M, M <- M + c_j U_j in turn; B <- d*B; B <- B - lr*M. d = 1 - lr*decay. Every
+product that is not exact is rounded to float32 before it is added (no fused multiply-add). No element depends on
+another one, so the steps of one subspace may be applied element by element or step by step, to the same bits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,6 +39,7 @@ class Bank:
     def __init__(self, layout: BankLayout, method: Method):
         shape = (layout.subspaces, layout.subspace_size)
         self.layout, self.method, self.step = layout, method, 0
+        self._offsets = np.array(layout.offsets, np.int64)
         self.values: Floats = np.zeros(shape, np.float32)
         self.momentum: Floats | None = None if method.momentum is None else np.zeros(shape, np.float32)
 
@@ -55,14 +62,12 @@ class Bank:
 
     def whole_direction(self, step: int, direction: int, threads: int = 1) -> Floats:
         """U of every layer, flat [subspace_size]."""
-        out = np.zeros(self.layout.subspace_size, np.float32)
-        offsets = self.layout.offsets
+        out = np.empty(self.layout.subspace_size, np.float32)
 
-        def one(tensor: int) -> None:
-            stream = Stream(self.method.seed, tensor, step, direction, self.method.distribution)
-            native.add_scaled(out[offsets[tensor] : offsets[tensor + 1]], np.float32(1), stream)
+        def some(layers: range) -> None:
+            native.draw_layers(out, self._offsets, layers, step, direction, self.method)
 
-        _each(one, len(self.layout.tensors), threads, numbers=out.size)
+        self._share(some, threads, numbers=out.size)
         return out
 
     def apply(self, updates: Iterable[Update], threads: int = 1) -> None:
@@ -90,38 +95,27 @@ class Bank:
         return sha.hexdigest()
 
     def _apply_run(self, run: list[Update], threads: int) -> None:
-        """Apply consecutive updates of one subspace, layer by layer: each layer stays in cache for all of them."""
+        """Apply consecutive updates of one subspace."""
         k = subspace_of(run[0].step, self.method.interval, self.layout.subspaces)
-        offsets = self.layout.offsets
+        momentum = None if self.momentum is None else self.momentum[k]
+        steps = native.steps_of(run, self.method)
 
-        def one(tensor: int) -> None:
-            part = slice(offsets[tensor], offsets[tensor + 1])
-            momentum = None if self.momentum is None else self.momentum[k, part]
-            for update in run:
-                apply_update(self.values[k, part], momentum, tensor, update, self.method)
+        def some(layers: range) -> None:
+            native.apply(self.values[k], momentum, self._offsets, layers, steps, self.method)
 
-        _each(one, len(self.layout.tensors), threads, numbers=len(run) * self.layout.subspace_size)
+        self._share(some, threads, numbers=len(run) * self.layout.subspace_size)
 
-
-def apply_update(values: Floats, momentum: Floats | None, tensor: int, update: Update, method: Method) -> None:
-    """Apply one step to the flat B_k of one layer, in place.
-
-    Plain: B <- d*B, then B <- B - c_j U_j for each direction in turn, each product exact, each sum rounded once.
-    Momentum: M <- beta*M, M <- M + c_j U_j in turn; B <- d*B; B <- B - lr*M. d = 1 - lr*decay. Every product
-    that is not exact is rounded to float32 before it is added (no fused multiply-add).
-    """
-    decay = np.float32(1.0 - update.learning_rate * method.weight_decay)
-    sign, target = (np.float32(-1), values) if momentum is None else (np.float32(1), momentum)
-    if momentum is not None:
-        native.scale(momentum, np.float32(method.momentum))
-    if method.weight_decay:
-        native.scale(values, decay)
-    for direction, coefficient in enumerate(update.coefficients):
-        if coefficient:
-            stream = Stream(method.seed, tensor, update.step, direction, method.distribution)
-            native.add_scaled(target, sign * np.float32(coefficient), stream)
-    if momentum is not None:
-        native.subtract_product(values, np.float32(update.learning_rate), momentum)
+    def _share(self, work: Callable[[range], None], threads: int, numbers: int) -> None:
+        """Do the work of all layers, which draws `numbers` numbers, on as many threads as that is worth."""
+        threads = min(threads, 1 + numbers // _NUMBERS_WORTH_A_THREAD)
+        if threads == 1:
+            work(range(len(self.layout.tensors)))
+            return
+        # More shares than threads, of about one size: layers differ in theirs.
+        cuts = np.searchsorted(self._offsets, np.linspace(0, self._offsets[-1], 4 * threads + 1)).tolist()
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(work, (range(i, j) for i, j in itertools.pairwise(cuts) if i < j)):
+                pass
 
 
 def runs_of_one_subspace(
@@ -141,21 +135,3 @@ def runs_of_one_subspace(
         step = update.step
     if run:
         yield run
-
-
-def _each(work: Callable[[int], None], count: int, threads: int, numbers: int) -> None:
-    """Do every layer's work, which draws `numbers` numbers in all, on as many threads as that is worth."""
-    threads = min(threads, 1 + numbers // _NUMBERS_WORTH_A_THREAD)
-    if threads == 1:
-        for i in range(count):
-            work(i)
-        return
-
-    def share(first: int) -> None:
-        for i in range(first, count, shares):
-            work(i)
-
-    shares = 4 * threads  # more than threads, for layers differ in size
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(share, range(shares)):
-            pass

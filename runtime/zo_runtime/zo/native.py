@@ -1,4 +1,5 @@
-"""The directions of `directions.py` at native speed: numba kernels, one thread each and free of the GIL.
+"""The directions of `directions.py`, and the update of `bank.py`, at native speed: numba kernels, one thread each and
+free of the GIL.
 
 The kernels never contract a multiplication and an addition into one rounding (numba compiles without
 `fastmath`); where the product is exact that would not matter, where it is not the format forbids it.
@@ -6,11 +7,15 @@ The kernels never contract a multiplication and an addition into one rounding (n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from zo_runtime.zo.directions import BLOCKS_PER_TILE, TILE, Stream
+from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.philox import MULTIPLIERS, ROUNDS, WEYL, split_seed
 
 Floats = npt.NDArray[np.float32]
@@ -60,55 +65,135 @@ def _tile_levels(levels, words, rademacher):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_scaled(out, scale, rademacher, key0, key1, tensor, step, direction):  # type: ignore[no-untyped-def]
-    """`out` [n] += scale * draw, one rounding for each number."""
-    half = np.float32(scale * np.float32(0.5))  # exact, and so is half * level
+def _add_levels(target, half, levels, size):  # type: ignore[no-untyped-def]
+    """`target` [128] += half * levels, one rounding for each number: the product is exact."""
+    for e in range(size):
+        target[e] += half * np.float32(levels[e])
+
+
+@numba.njit(nogil=True, cache=True)
+def _scale(target, factor, size):  # type: ignore[no-untyped-def]
+    """`target` [128] *= factor, rounded once."""
+    for e in range(size):
+        target[e] = np.float32(target[e] * factor)
+
+
+@numba.njit(nogil=True, cache=True)
+def _subtract_product(target, factor, other, size):  # type: ignore[no-untyped-def]
+    """`target` [128] -= factor * other, the product rounded before it is subtracted."""
+    for e in range(size):
+        product = np.float32(factor * other[e])
+        target[e] = np.float32(target[e] - product)
+
+
+@numba.njit(nogil=True, cache=True)
+def _apply(  # type: ignore[no-untyped-def]
+    values, momentum, offsets, first, last, numbers, coefficients, rates, decays, beta, rademacher, key0, key1
+):
+    """All steps for the layers first..last - 1, tile by tile: a tile is read once, and stays in the fastest cache
+    until the last step. `values` and `momentum` are flat subspaces; `momentum` is empty where there is none."""
     words = np.empty((4, BLOCKS_PER_TILE), np.uint32)
     levels = np.empty(TILE, np.int32)
-    for start in range(0, out.shape[0], TILE):
-        first = _U32(start // TILE * BLOCKS_PER_TILE)
-        _tile_words(words, first, tensor, step, direction, key0, key1)
-        _tile_levels(levels, words, rademacher)
-        for e in range(min(TILE, out.shape[0] - start)):
-            out[start + e] += half * np.float32(levels[e])
+    value, moment = np.zeros(TILE, np.float32), np.zeros(TILE, np.float32)
+    has_momentum = momentum.shape[0] > 0
+    for tensor in range(first, last):
+        for start in range(offsets[tensor], offsets[tensor + 1], TILE):
+            block = _U32((start - offsets[tensor]) // TILE * BLOCKS_PER_TILE)
+            size = min(TILE, offsets[tensor + 1] - start)
+            value[:size] = values[start : start + size]
+            if has_momentum:
+                moment[:size] = momentum[start : start + size]
+            for s in range(numbers.shape[0]):
+                if has_momentum:
+                    _scale(moment, beta, size)
+                if decays[s] != np.float32(1):
+                    _scale(value, decays[s], size)
+                for j in range(coefficients.shape[1]):
+                    half = np.float32(coefficients[s, j] * np.float32(0.5))  # exact, and so is half * level
+                    if half == np.float32(0):
+                        continue
+                    _tile_words(words, block, _U32(tensor), numbers[s], _U32(j), key0, key1)
+                    _tile_levels(levels, words, rademacher)
+                    if has_momentum:
+                        _add_levels(moment, half, levels, size)
+                    else:
+                        _add_levels(value, -half, levels, size)
+                if has_momentum:
+                    _subtract_product(value, rates[s], moment, size)
+            values[start : start + size] = value[:size]
+            if has_momentum:
+                momentum[start : start + size] = moment[:size]
 
 
 @numba.njit(nogil=True, cache=True)
-def _scale(out, factor):  # type: ignore[no-untyped-def]
-    """`out` [n] *= factor, rounded once."""
-    for e in range(out.shape[0]):
-        out[e] = np.float32(out[e] * factor)
+def _draw(out, offsets, first, last, step, direction, rademacher, key0, key1):  # type: ignore[no-untyped-def]
+    """Fill the parts of `out` that offsets[i]..offsets[i + 1] give to the tensors i = first..last - 1."""
+    words = np.empty((4, BLOCKS_PER_TILE), np.uint32)
+    levels = np.empty(TILE, np.int32)
+    for tensor in range(first, last):
+        begin, end = offsets[tensor - first], offsets[tensor - first + 1]
+        for start in range(begin, end, TILE):
+            block = _U32((start - begin) // TILE * BLOCKS_PER_TILE)
+            _tile_words(words, block, _U32(tensor), step, direction, key0, key1)
+            _tile_levels(levels, words, rademacher)
+            for e in range(min(TILE, end - start)):
+                out[start + e] = np.float32(0.5) * np.float32(levels[e])
 
 
-@numba.njit(nogil=True, cache=True)
-def _subtract_product(out, factor, other):  # type: ignore[no-untyped-def]
-    """`out` [n] -= factor * other, the product rounded before it is subtracted."""
-    for e in range(out.shape[0]):
-        product = np.float32(factor * other[e])
-        out[e] = np.float32(out[e] - product)
+class Steps(NamedTuple):
+    """Successive steps of one subspace: their numbers [n], coefficients [n, q], learning rates [n] and what each
+    leaves of B, 1 - rate * decay [n]."""
+
+    numbers: npt.NDArray[np.uint32]
+    coefficients: Floats
+    rates: Floats
+    decays: Floats
 
 
-def add_scaled(out: Floats, scale: np.float32, stream: Stream) -> None:
-    """Add `scale` times the stream's numbers to the flat array `out`, in place."""
-    key0, key1 = split_seed(stream.seed)
-    _add_scaled(
-        out, np.float32(scale), stream.distribution == "rademacher",
-        _U32(key0), _U32(key1), _U32(stream.tensor), _U32(stream.step), _U32(stream.direction),
+def steps_of(updates: Sequence[Update], method: Method) -> Steps:
+    """The arrays of some updates."""
+    rates = [update.learning_rate for update in updates]
+    return Steps(
+        np.array([update.step for update in updates], np.uint32),
+        np.array([update.coefficients for update in updates], np.float32),
+        np.array(rates, np.float32),
+        np.array([1.0 - rate * method.weight_decay for rate in rates], np.float32),
+    )
+
+
+def apply(
+    values: Floats,
+    momentum: Floats | None,
+    offsets: npt.NDArray[np.int64],
+    layers: range,
+    steps: Steps,
+    method: Method,
+) -> None:
+    """Apply steps to some layers of a flat subspace, in place: the arithmetic that `zo.bank` defines."""
+    key0, key1 = split_seed(method.seed)
+    none = values[:0]
+    _apply(
+        values, none if momentum is None else momentum, offsets, layers.start, layers.stop, *steps,
+        np.float32(method.momentum or 0.0), method.distribution == "rademacher", _U32(key0), _U32(key1),
     )  # fmt: skip
+
+
+def draw_layers(
+    out: Floats, offsets: npt.NDArray[np.int64], layers: range, step: int, direction: int, method: Method
+) -> None:
+    """Draw one direction's numbers for some layers into their parts of `out`, a flat subspace."""
+    key0, key1 = split_seed(method.seed)
+    part = offsets[layers.start : layers.stop + 1]
+    rademacher = method.distribution == "rademacher"
+    _draw(out, part, layers.start, layers.stop, _U32(step), _U32(direction), rademacher, _U32(key0), _U32(key1))
 
 
 def draw(stream: Stream, size: int) -> Floats:
     """The first `size` numbers of a stream; equal to `draw_reference`."""
-    out = np.zeros(size, np.float32)
-    add_scaled(out, np.float32(1.0), stream)
+    out, whole = np.empty(size, np.float32), np.array([0, size], np.int64)
+    key0, key1 = split_seed(stream.seed)
+    _draw(
+        out, whole, stream.tensor, stream.tensor + 1, _U32(stream.step), _U32(stream.direction),
+        stream.distribution == "rademacher", _U32(key0), _U32(key1),
+    )  # fmt: skip
     return out
-
-
-def scale(out: Floats, factor: np.float32) -> None:
-    """Multiply a flat array in place, one rounding for each number."""
-    _scale(out, np.float32(factor))
-
-
-def subtract_product(out: Floats, factor: np.float32, other: Floats) -> None:
-    """Subtract `factor * other` from a flat array in place: two roundings, never one."""
-    _subtract_product(out, np.float32(factor), other)
