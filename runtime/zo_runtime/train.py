@@ -23,6 +23,7 @@ from zo_runtime.rounds.contract import Verdict
 from zo_runtime.scoring.plan import evaluation
 from zo_runtime.scoring.protocol import Judged, Losses, Scorer
 from zo_runtime.telemetry.observer import Observer
+from zo_runtime.zo.background import Behind
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import clip, coefficients, learning_rate, projected_gradient
 from zo_runtime.zo.layout import subspace_of
@@ -36,7 +37,7 @@ Conclude = Callable[[Sequence[Judged], int], Verdict]
 @dataclass(slots=True)
 class Training:
     """One run, or one round of it, from its last durable step to its end. `bank` and the scorer's replica stand at
-    the log's head."""
+    the log's head; from then on the bank follows beside the scoring of the next step."""
 
     optimizer: Optimizer
     evaluation: EvaluationSpec
@@ -61,6 +62,10 @@ class Training:
     begun: float = field(default_factory=time.monotonic)
     """When the process began, or published last, by `clock`."""
     clock: Callable[[], float] = time.monotonic
+    _behind: Behind = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._behind = Behind(self.bank)
 
     def run(self) -> Ending:
         """Train to the last step, or until the held-out loss stops improving.
@@ -108,7 +113,7 @@ class Training:
         self._require_finite(losses, step)
         update, gradients = self._estimate(losses, step)
         self.scorer.apply([update])
-        self.bank.apply([update])
+        self._behind.apply(update)
         seconds = self.clock() - start
         row = StepRow(
             step=step,
@@ -142,7 +147,7 @@ class Training:
         gradients = tuple(projected_gradient(plus, minus, method.epsilon) for plus, minus in pairs)
         rate = learning_rate(spec.learning_rate, spec.schedule, step - self.origin, spec.steps)
         clipped = [clip(g, spec.clip) for g in gradients]
-        after = None if self.bank.step == step - 1 else self.bank.step
+        after = None if self._behind.step == step - 1 else self._behind.step
         return Update(step, rate, coefficients(clipped, rate, method.momentum), after), gradients
 
     def _require_finite(self, losses: Losses, step: int) -> None:
@@ -166,7 +171,7 @@ class Training:
 
     def _agreed_digest(self) -> str:
         """The bank's digest, after a check that the engine updates the very same bank."""
-        digest, theirs = self.bank.digest(), self.scorer.digest()
+        digest, theirs = self._behind.settle().digest(), self.scorer.digest()
         if digest != theirs:
             raise EngineFailed(f"step {self.log.step}: the engine's bank {theirs} is not the trainer's {digest}")
         return digest

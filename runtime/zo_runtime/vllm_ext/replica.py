@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 
 from zo_runtime.device.bank import DeviceBank
-from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.background import Ahead
+from zo_runtime.zo.bank import Bank, Floats
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
 
@@ -37,6 +38,7 @@ class HostReplica:
 
     def __init__(self, layout: BankLayout, method: Method, threads: int):
         self._bank, self._threads = Bank(layout, method), threads
+        self._ahead = Ahead(self._draw, method.directions)
 
     def apply(self, updates: Sequence[Update]) -> None:
         self._bank.apply(updates, self._threads)
@@ -45,7 +47,10 @@ class HostReplica:
         return torch.from_numpy(self._bank.values[k])
 
     def direction(self, step: int, direction: int) -> torch.Tensor:
-        return torch.from_numpy(self._bank.whole_direction(step, direction, self._threads))
+        return torch.from_numpy(self._ahead.take(step, direction))
+
+    def _draw(self, step: int, direction: int) -> Floats:
+        return self._bank.whole_direction(step, direction, self._threads)
 
     def basis(self, tensor: int, k: int) -> torch.Tensor:
         return torch.from_numpy(self._bank.basis(tensor, k))
