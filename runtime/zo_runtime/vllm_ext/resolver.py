@@ -6,10 +6,13 @@ vLLM calls the entry point in each of its processes, so nothing heavy is importe
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from vllm.lora.request import LoRARequest
 from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
+
+from zo_runtime.vllm_ext.compat import shield_llvmlite
 
 if TYPE_CHECKING:
     from zo_runtime.serving.follower import Follower
@@ -39,5 +42,7 @@ RESOLVER = DeltaLogResolver()
 
 def register() -> None:
     """`vllm.general_plugins`. vLLM calls it unasked where `VLLM_PLUGINS` is not set at all."""
+    if "llvmlite" in sys.modules:  # a spawned rank of a program that imports numba, which starts just after this call
+        shield_llvmlite()
     if PLUGIN in os.environ.get("VLLM_PLUGINS", "").split(","):
         LoRAResolverRegistry.register_resolver(PLUGIN, RESOLVER)

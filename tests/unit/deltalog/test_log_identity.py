@@ -41,6 +41,7 @@ WIDER = BankLayout((LAYOUT.tensors[0], TensorShape("m.0.fc1", 9, 6)), 2, 2)
         (model(digest="e" * 64), f"model.digest is '{'d' * 64}' there and '{'e' * 64}' here"),
         (model(digest="e" * 64, name="big"), "model.name is 'tiny' there and 'big' here"),
         (model(dtype="bfloat16"), "model.dtype is 'float32' there and 'bfloat16' here"),
+        (model(quantization="fp8"), "model.quantization is absent there and 'fp8' here"),
         (run_info(layout=WIDER), r"tensors\[1\]\[2\] is 5 there and 6 here"),
         (run_info(layout=replace(LAYOUT, rank=3)), "rank is 2 there and 3 here"),
         (run_info(layout=replace(LAYOUT, subspaces=3)), "subspaces is 2 there and 3 here"),
@@ -58,6 +59,10 @@ def test_the_first_field_that_differs_is_named(other: RunInfo, sentence: str) ->
 def test_time_and_the_models_place_are_no_identity() -> None:
     reopen(run_info().model_copy(update={"created": BEGUN + timedelta(days=1)}))
     reopen(model(name="/models/tiny", revision="main"))
+
+
+def test_a_base_that_the_engine_takes_as_it_is_says_nothing_of_quantization() -> None:
+    assert "quantization" not in run_info().model_dump_json(by_alias=True)
 
 
 def test_run_info_keeps_layout_and_method() -> None:
