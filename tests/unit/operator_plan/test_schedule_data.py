@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from fakes.schedule_world import ACCEPTED, BY_DATA, HOURLY, REJECTED, START, ScheduleWorld, at, begun, sha
 from zo_runtime.rounds.contract import Fresh
 
@@ -103,6 +105,39 @@ def test_the_age_of_data_begins_a_round_between_two_looks():
     assert decided.again == 1800
     w.wait(1800)
     assert w.rounds[0]["trigger"] == "FreshData"
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(days=400)])
+def test_a_storage_whose_clock_is_ahead_delays_a_round_by_age_and_none_by_number(ahead):
+    """Objects are dated by the storage's clock, ages are counted by the operator's; records are by no clock."""
+    w = ScheduleWorld({"freshData": {"ageSeconds": 3600, "examples": 100, "probeSeconds": 300}}, records=99)
+    w.oldest = START + ahead
+    w.settle()
+    w.look()
+    decided = w.settle()
+    assert w.round is None
+    assert 0 < decided.again <= 3600 + ahead.total_seconds()
+    w.records = 100
+    w.wait(300)
+    w.look()
+    w.settle()
+    assert w.rounds[0]["trigger"] == "FreshData"
+    assert w.rounds[0]["dataRecords"] == 100
+
+
+def test_a_storage_whose_clock_is_behind_begins_a_round_by_age_sooner_and_only_once():
+    w = ScheduleWorld({"freshData": {"ageSeconds": 3600, "probeSeconds": 300}}, records=5)
+    w.oldest = START - timedelta(days=400)
+    w.settle()
+    w.look()
+    w.settle()
+    assert w.rounds[0]["dataRecords"] == 5
+    w.finish()
+    w.settle()
+    w.look()
+    w.settle()
+    assert len(w.rounds) == 1
+    assert w.round is None
 
 
 def test_replace_counts_only_what_the_round_that_runs_did_not_find():
