@@ -37,8 +37,8 @@ def ours_and_forward(
     """One step of ours, vLLM's plain forward of the same prompts, and what shuts the engines down.
 
     The plain forward is an engine of its own without LoRA: no adapter slots, no wrapper on any layer. Both run the
-    2 x len(examples) sequences that one step scores. Both have our choice of vLLM's CPU kernels: that of
-    normalization belongs to the process and is made by the engine that starts last, ours.
+    2 x len(examples) sequences that one step scores. Both have our normalization kernels and our setting
+    of the allocator, which belong to the process.
     """
     forward, close_forward = _plain_forward(model_dir, examples)
     loop = OursLoop(str(model_dir), rank, interval, epsilon, learning_rate, seed)
@@ -107,8 +107,6 @@ class OursLoop:
 def _plain_forward(model_dir: Path, examples: Sequence[Example]) -> tuple[Side, Callable[[], None]]:
     prepare_process()
     from vllm import LLM, SamplingParams
-
-    import zo_runtime.vllm_ext.cpu_activation  # noqa: F401 - layers choose it when they are made
 
     llm = LLM(
         model=str(model_dir),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from zo_runtime.config.document import Document
@@ -28,7 +28,7 @@ from zo_runtime.scoring.protocol import Scorer
 from zo_runtime.storage.open import open_store
 from zo_runtime.storage.protocol import ObjectStore
 from zo_runtime.telemetry.metrics import MetricsObserver, RunMetrics
-from zo_runtime.telemetry.observer import Observers
+from zo_runtime.telemetry.observer import Observer, Observers
 from zo_runtime.telemetry.server import TelemetryServer
 from zo_runtime.telemetry.tracker import ProgressTracker
 from zo_runtime.train import Conclude, Ending, Training
@@ -64,8 +64,10 @@ class Job:
         base: BaseModel,
         stop_requested: Callable[[], bool],
         place: Membership | None = None,
+        observers: Sequence[Observer] = (),
     ):
-        """`place` is the leader's among several workers; None where it works alone."""
+        """`place` is the leader's among several workers; None where it works alone. `observers` are told of the run
+        beside those that every run has."""
         self._document, self._spec, self._base = document, document.spec, base
         self._stop_requested, self._place = stop_requested, place
         self._start = time.monotonic()
@@ -74,7 +76,7 @@ class Job:
         self._metrics.set_total_steps(total)
         self._tracker = ProgressTracker(Progress(total_steps=total, log_uri=self._spec.storage.uri))
         self._console = ConsoleObserver(self._tracker.snapshot)
-        self._observer = Observers(self._tracker, MetricsObserver(self._metrics), self._console)
+        self._observer = Observers(self._tracker, MetricsObserver(self._metrics), self._console, *observers)
 
     def run(self) -> Result:
         """Run to the end. Errors of `zo_runtime.errors` pass through; `/metrics` and `/progress` are served

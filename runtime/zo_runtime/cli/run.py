@@ -15,7 +15,14 @@ from zo_runtime.config.load import load_document
 
 @click.command()
 @click.argument("manifest", metavar="FILE.yaml", type=click.Path())
-def run(manifest: str) -> None:
+@click.option(
+    "--profile",
+    "trace",
+    metavar="TRACE.json",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Say where the time of steps 4 to 8 went, and write their trace.",
+)
+def run(manifest: str, trace: Path | None) -> None:
     """Run the ZOFineTune document FILE.yaml on this machine.
 
     The same command goes on after a crash or a stop: what the log holds is not computed again. Progress goes to
@@ -32,6 +39,7 @@ def run(manifest: str) -> None:
     # The engine's libraries take seconds to import: a wrong manifest is told before.
     from zo_runtime.job import Job, stop_on_signals  # noqa: PLC0415
     from zo_runtime.planning.workplace import workplace  # noqa: PLC0415
+    from zo_runtime.profiling.profiler import StepProfiler  # noqa: PLC0415
     from zo_runtime.scoring.base_model import VllmModel  # noqa: PLC0415
     from zo_runtime.scoring.sizing import engine_options  # noqa: PLC0415
     from zo_runtime.workers.follow import follow  # noqa: PLC0415
@@ -44,6 +52,7 @@ def run(manifest: str) -> None:
         follow(document, base, place)
         return
     with stop_on_signals() as stop_requested:
-        result = Job(document, base, stop_requested, place).run()
+        observers = [] if trace is None else [StepProfiler(trace, lambda text: print(text, file=sys.stderr))]
+        result = Job(document, base, stop_requested, place, observers).run()
     write_termination_message(result)
     print(result.model_dump_json(exclude={"message", "exit_code"}))

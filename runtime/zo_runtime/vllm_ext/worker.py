@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.profiler import record_function
 
-import zo_runtime.vllm_ext.cpu_activation
-import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - both register kernels in every process that hosts a worker
+import zo_runtime.vllm_ext.cpu_norm  # noqa: F401 - registers its kernels in every process that hosts a worker
+from zo_runtime.profiling.parts import PROBE, UPDATE
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.vllm_ext.cpu_lora import use_runwise_lora
+from zo_runtime.vllm_ext.cpu_memory import keep_freed_memory
 from zo_runtime.vllm_ext.direct import DirectReader, Prompt, can_read_directly
 from zo_runtime.vllm_ext.replica import Replica, make_replica
 from zo_runtime.vllm_ext.slot_request import slot_request
@@ -33,14 +35,16 @@ class ZOWorkerExtension:
 
     def zo_setup(self, layout: dict[str, Any], method: dict[str, Any], slots: int) -> dict[str, Any]:
         """Register `slots` empty adapters, write the fixed A matrices, and say what was set up."""
-        manager = self.model_runner.lora_manager  # type: ignore[attr-defined]
+        runner = self.model_runner  # type: ignore[attr-defined]
+        if runner.device.type == "cpu":
+            keep_freed_memory()  # now that the weights are loaded, which needs much memory once
+        manager = runner.lora_manager
         shapes = tuple(TensorShape(*t) for t in layout["tensors"])
         bank_layout = BankLayout(shapes, layout["rank"], layout["subspaces"])
         for index in range(slots):
             manager.add_dummy_lora(slot_request(index), rank=1)
             manager._adapter_manager.activate_adapter(slot_request(index).lora_int_id)
         self._zo = _Slots(manager._adapter_manager, bank_layout, Method(**method), slots)
-        runner = self.model_runner  # type: ignore[attr-defined]
         self._direct = DirectReader(runner) if can_read_directly(runner) else None
         return {
             "lora": type(self._zo.wrapper).__name__,
@@ -50,13 +54,15 @@ class ZOWorkerExtension:
 
     def zo_apply(self, updates: list[tuple[int, float, list[float], int | None]]) -> None:
         """Apply updates (step, learning rate, coefficients, step before) to this worker's bank and its slots."""
-        self._zo.apply(
-            [Update(step, rate, tuple(coefficients), after) for step, rate, coefficients, after in updates]
-        )
+        with record_function(UPDATE):
+            self._zo.apply(
+                [Update(step, rate, tuple(coefficients), after) for step, rate, coefficients, after in updates]
+            )
 
     def zo_probe(self, step: int) -> None:
         """Put +eps*U_j into slot 2j and -eps*U_j into slot 2j+1, for every direction j of the step."""
-        self._zo.probe(step)
+        with record_function(PROBE):
+            self._zo.probe(step)
 
     def zo_clear(self) -> None:
         """Take the probes out: every slot is the bank itself."""
