@@ -7,7 +7,7 @@ MODEL := .cache/models/SmolLM2-135M-Instruct
 DEMO_DATA := .cache/data/messages.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e lint bench lock clean
+.PHONY: help setup demo story test e2e lint bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ $(DEMO_DATA): tools/fetch_messages.py | $(VENV)/.ready
 
 demo: $(VENV)/.ready $(MODEL)/model.safetensors $(DEMO_DATA) ## Adapt a real LLM on this machine, then verify and replay its log
 	$(BIN)/python -m tools.demo examples/quickstart.yaml
+
+story: $(VENV)/.ready $(MODEL)/model.safetensors ## Tell the drift story: operator, rounds, gate, canary, rollback, all on this machine
+	$(BIN)/python -m tools.story --model $(MODEL) --out story
 
 test: $(VENV)/.ready $(MODEL)/model.safetensors ## Run every check and every test
 	$(MAKE) --no-print-directory lint
@@ -48,4 +51,4 @@ lock: $(VENV)/.ready ## Write down the versions of the present environment
 	$(BIN)/python -m tools.lock > requirements.lock
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) .cache demo
+	rm -rf $(VENV) .cache demo story
