@@ -40,17 +40,14 @@ def ours_and_forward(
     2 x len(examples) sequences that one step scores. Both have our normalization kernels and our setting
     of the allocator, which belong to the process.
     """
-    forward, close_forward = _plain_forward(model_dir, examples)
+    forward = PlainForward(model_dir)
     loop = OursLoop(str(model_dir), rank, interval, epsilon, learning_rate, seed)
-
-    def ours() -> float:
-        return loop.step(examples).seconds
 
     def close() -> None:
         loop.close()
-        close_forward()
+        forward.close()
 
-    return ours, forward, close
+    return lambda: loop.step(examples).seconds, lambda: forward.run(examples), close
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +101,39 @@ class OursLoop:
         self._scorer.close()
 
 
-def _plain_forward(model_dir: Path, examples: Sequence[Example]) -> tuple[Side, Callable[[], None]]:
-    prepare_process()
-    from vllm import LLM, SamplingParams
+class PlainForward:
+    """vLLM as it is, without LoRA."""
 
-    llm = LLM(
-        model=str(model_dir),
-        max_model_len=513,
-        max_num_batched_tokens=8192,
-        kv_cache_memory_bytes=KV_CACHE,
-        enable_prefix_caching=False,
-        enforce_eager=True,  # as with LoRA, where vLLM's CPU backend always runs eagerly
-        disable_log_stats=True,
-    )
-    prompts = [{"prompt_token_ids": list(e.prompt)} for e in examples] * 2
-    params = [
-        SamplingParams(max_tokens=1, temperature=0, detokenize=False, logprob_token_ids=[c[0] for c in e.candidates])
-        for e in examples
-    ] * 2
+    def __init__(self, model_dir: Path) -> None:
+        """Start an engine on the model."""
+        prepare_process()
+        from vllm import LLM
 
-    def forward() -> float:
+        self._llm = LLM(
+            model=str(model_dir),
+            max_model_len=513,
+            max_num_batched_tokens=8192,
+            kv_cache_memory_bytes=KV_CACHE,
+            enable_prefix_caching=False,
+            enforce_eager=True,  # as with LoRA, where vLLM's CPU backend always runs eagerly
+            disable_log_stats=True,
+        )
+
+    def run(self, examples: Sequence[Example]) -> float:
+        """Run every prompt twice, as a step does, and read the candidates' scores; wall seconds."""
+        from vllm import SamplingParams
+
+        prompts = [{"prompt_token_ids": list(e.prompt)} for e in examples] * 2
+        params = [
+            SamplingParams(
+                max_tokens=1, temperature=0, detokenize=False, logprob_token_ids=[c[0] for c in e.candidates]
+            )
+            for e in examples
+        ] * 2
         start = time.perf_counter()
-        llm.generate(prompts, params, use_tqdm=False)
+        self._llm.generate(prompts, params, use_tqdm=False)
         return time.perf_counter() - start
 
-    return forward, llm.llm_engine.engine_core.shutdown
+    def close(self) -> None:
+        """Stop the engine."""
+        self._llm.llm_engine.engine_core.shutdown()

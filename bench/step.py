@@ -113,7 +113,7 @@ def _start_loops(
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.step", description="Time one training step against the LOZO loop.")
-    parser.add_argument("--model", type=_model_folder, required=True, help="folder of the model")
+    parser.add_argument("--model", type=model_folder, required=True, help="folder of the model")
     parser.add_argument("--rounds", type=_count, default=15, help="measured rounds (default 15)")
     parser.add_argument("--examples", type=_count, default=16, help="prompts in the batch (default 16)")
     parser.add_argument("--threads", type=_count, default=2, help="intra-op threads of every side (default 2)")
@@ -134,7 +134,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _model_folder(text: str) -> Path:
+def model_folder(text: str) -> Path:
     folder = Path(text).resolve()  # the loops run in another working directory
     if not (folder / "config.json").is_file():
         raise argparse.ArgumentTypeError(f"{text} has no config.json: give the folder of a Transformers model")
