@@ -51,16 +51,20 @@ class Side:
 def test_every_size_is_measured_and_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sides = [Side(0.008), Side(0.002), Side(0.001)]
+    sides = [Side(0.008), Side(0.002), Side(0.001), Side(0.016)]
     monkeypatch.setattr(step_table, "load_examples", lambda model, count: (EXAMPLES, "made up"))
-    monkeypatch.setattr(step_table, "LoopProcess", lambda *a, **k: sides[0])
+    monkeypatch.setattr(
+        step_table, "LoopProcess", lambda *a, variant, **k: sides[0 if variant == "one-sequence" else 3]
+    )
     monkeypatch.setattr(step_table, "OursLoop", lambda *a: sides[1])
     monkeypatch.setattr(step_table, "PlainForward", lambda *a: sides[2])
     (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(step_table, "MOST_TOKENS_BY_LABEL", 6)
     step_table.main(["--model", str(tmp_path), "--batches", "2", "4", "--lengths", "3", "--out", str(tmp_path)])
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line == json.loads((tmp_path / "step_table.json").read_text())
     assert [(row["batch"], row["tokens"]) for row in line["rows"]] == [(2, 3), (4, 3)]
+    assert line["rows"][0]["candidates_over_ours"] == 8.0
     assert line["rows"][1] == {
         "batch": 4, "tokens": 3, "rounds": 7, "lozo_seconds": 0.096, "ours_seconds": 0.024, "forward_seconds": 0.012,
         "lozo_over_ours": 4.0, "ours_over_forward": 2.0,
