@@ -31,6 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 # The mock server is the tests' own.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from bench.machine import machine
 from fakes.kube import FakeKube, Write
 from fakes.kube_store import Object, now
 from zo_operator import names
@@ -297,12 +298,17 @@ def _numbers(moments: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def main() -> None:
-    """Measure, and print the result."""
+    """Measure, write `operator_scale.json`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--resources", type=int, default=1000, help="number of resources")
     parser.add_argument("--rest", type=float, default=20.0, help="seconds to watch the operator at rest")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the result goes")
     arguments = parser.parse_args()
-    print(json.dumps(asyncio.run(measure(arguments.resources, arguments.rest))))
+    before = machine()
+    result = asyncio.run(measure(arguments.resources, arguments.rest)) | {"machine": before}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "operator_scale.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
