@@ -41,7 +41,11 @@ class HostReplica:
         self._ahead = Ahead(self._draw, method.directions)
 
     def apply(self, updates: Sequence[Update]) -> None:
-        self._bank.apply(updates, self._threads)
+        drawn = self._ahead.kept(updates[0].step) if len(updates) == 1 else None
+        if drawn is None:
+            self._bank.apply(updates, self._threads)
+        else:  # the step that was just scored: its directions are here
+            self._bank.apply_drawn(updates[0], drawn)
 
     def subspace(self, k: int) -> torch.Tensor:
         return torch.from_numpy(self._bank.values[k])

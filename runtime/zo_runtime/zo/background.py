@@ -10,21 +10,31 @@ from zo_runtime.zo.method import Update
 
 
 class Ahead:
-    """Draws the directions of the step that will come next while this one is scored."""
+    """Draws the directions of the step that will come next while this one is scored, and keeps this one's."""
 
     def __init__(self, draw: Callable[[int, int], Floats], directions: int):
         self._draw, self._directions = draw, directions
         self._pool = ThreadPoolExecutor(1, "zo-ahead")
-        self._drawn: dict[tuple[int, int], Future[Floats]] = {}
+        self._coming: dict[tuple[int, int], Future[Floats]] = {}
+        self._taken: dict[tuple[int, int], Floats] = {}
 
     def take(self, step: int, direction: int) -> Floats:
-        """One direction, waited for if it is still being drawn, drawn at once if it was not foreseen. The last
-        direction of a step begins the next step's."""
-        drawn = self._drawn.pop((step, direction), None)
-        numbers = self._draw(step, direction) if drawn is None else drawn.result()
-        if direction == self._directions - 1:
-            self._drawn = {(step + 1, j): self._pool.submit(self._draw, step + 1, j) for j in range(self._directions)}
-        return numbers
+        """One direction, waited for if it is still being drawn, drawn at once if it was not foreseen. When all of a
+        step are taken, the next step's begin."""
+        if (step, direction) not in self._taken:
+            drawn = self._coming.pop((step, direction), None)
+            self._taken = {key: kept for key, kept in self._taken.items() if key[0] == step}
+            self._taken[step, direction] = self._draw(step, direction) if drawn is None else drawn.result()
+            if len(self._taken) == self._directions:
+                self._coming = {
+                    (step + 1, j): self._pool.submit(self._draw, step + 1, j) for j in range(self._directions)
+                }
+        return self._taken[step, direction]
+
+    def kept(self, step: int) -> list[Floats] | None:
+        """All directions of a step if they were the last that were taken."""
+        found = [self._taken.get((step, j)) for j in range(self._directions)]
+        return None if any(one is None for one in found) else [one for one in found if one is not None]
 
 
 class Behind:

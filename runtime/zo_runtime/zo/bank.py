@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -76,6 +76,28 @@ class Bank:
         for run in runs_of_one_subspace(updates, self.step, self.method.interval, self.method.directions):
             self._apply_run(run, threads)
             self.step = run[-1].step
+
+    def apply_drawn(self, update: Update, directions: Sequence[Floats]) -> None:
+        """Apply one update whose directions, as `whole_direction` gives them, are at hand: the bits of `apply`."""
+        list(runs_of_one_subspace([update], self.step, self.method.interval, self.method.directions))  # it must fit
+        k = subspace_of(update.step, self.method.interval, self.layout.subspaces)
+        values, product = self.values[k], np.empty(self.layout.subspace_size, np.float32)
+        momentum = None if self.momentum is None else self.momentum[k]
+        if momentum is not None:
+            momentum *= np.float32(self.method.momentum)
+        values *= np.float32(1.0 - update.learning_rate * self.method.weight_decay)
+        for coefficient, direction in zip(update.coefficients, directions, strict=True):
+            if not coefficient:
+                continue
+            np.multiply(direction, np.float32(coefficient), out=product)
+            if momentum is None:
+                values -= product
+            else:
+                momentum += product
+        if momentum is not None:
+            np.multiply(momentum, np.float32(update.learning_rate), out=product)
+            values -= product
+        self.step = update.step
 
     def copy(self) -> Bank:
         """Another bank in the same state."""

@@ -35,8 +35,12 @@ def test_the_next_step_is_drawn_once_and_before_it_is_asked_for() -> None:
 
     ahead = Ahead(draw, METHOD.directions)
     for step in (1, 2, 3):
-        for direction in (0, 1):
+        for direction in (0, 1, 0):
             ahead.take(step, direction)
+        kept = ahead.kept(step)
+        assert kept is not None
+        assert [one.tobytes() for one in kept] == [bank.whole_direction(step, j).tobytes() for j in (0, 1)]
+        assert ahead.kept(step - 1) is None
     ahead._pool.shutdown(wait=True)
     assert drawn == [(s, j) for s in (1, 2, 3, 4) for j in (0, 1)]
 

@@ -93,6 +93,20 @@ def test_threads_and_pauses_change_nothing(method: Method, first: int, rest: int
     assert parts.digest() == whole.digest()
 
 
+@settings(max_examples=25)
+@given(methods, st.integers(1, 9))
+def test_directions_at_hand_give_the_same_bits(method: Method, steps: int) -> None:
+    drawn, plain = Bank(LAYOUT, method), Bank(LAYOUT, method)
+    updates = make_updates(method, steps)
+    plain.apply(updates)
+    for update in updates:
+        directions = [drawn.whole_direction(update.step, j) for j in range(method.directions)]
+        drawn.apply_drawn(update, directions)
+    assert drawn.digest() == plain.digest()
+    with pytest.raises(ValueError, match=f"expected the update of step {steps + 1}, got step {steps + 2}"):
+        drawn.apply_drawn(Update(steps + 2, 1e-3, (0.5,) * method.directions), [])
+
+
 def test_digest_tells_states_apart() -> None:
     method = Method(seed=1, interval=2, directions=1, epsilon=2.0**-10)
     seen = set()
