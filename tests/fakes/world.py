@@ -33,7 +33,8 @@ SETTINGS = Settings(
     drain_seconds=2.0,
     workers=4,
 )
-PATIENCE = 20.0
+# A machine with much else to do takes its time; what comes is not waited for any longer than it takes.
+PATIENCE = 60.0
 
 
 def manifest(name: str = "sst2", **spec: Any) -> Object:
@@ -63,13 +64,22 @@ class Replica:
         self.user, self._world, self._settings = user, world, settings
         self.app: Application | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._killed = False
+        self._killed = self._told = False
         self._listening, self._thread = threading.Event(), threading.Thread(target=self._main, name=user, daemon=True)
 
     async def start(self) -> None:
         """Start, and return when the ports are open."""
         self._thread.start()
         await asyncio.to_thread(self._listening.wait, PATIENCE)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it has ended by itself, because it may not work any more."""
+        return not self._told and not self._thread.is_alive() and self.app is not None and self.app.failed
+
+    def anew(self) -> Replica:
+        """Another process of the same pod."""
+        return Replica(self._world, self.user, self._settings)
 
     async def ended(self) -> None:
         """Wait until it ends by itself."""
@@ -78,6 +88,7 @@ class Replica:
 
     async def stop(self) -> None:
         """What SIGTERM does."""
+        self._told = True
         if self._thread.is_alive() and self._loop is not None and self.app is not None:
             self._loop.call_soon_threadsafe(self.app.stopping.set)
         await self.ended()
@@ -208,6 +219,15 @@ class World:
         await asyncio.sleep(seconds)
         return len(self.kube.writes) - before
 
+    async def restart_forever(self) -> None:
+        """What a kubelet does: a container that has ended by itself starts again."""
+        while True:
+            for number, replica in enumerate(self.replicas):
+                if replica.gave_up:
+                    self.replicas[number] = replica.anew()
+                    await self.replicas[number].start()
+            await asyncio.sleep(0.05)
+
     async def tick_forever(self) -> None:
         while True:
             self.workloads.tick()
@@ -219,17 +239,25 @@ def _over(conditions: list[Object] | None) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def world(settings: Settings = SETTINGS, *, operator: bool = True) -> AsyncIterator[World]:
-    """A cluster with one operator; everything is stopped at the end."""
+async def world(
+    settings: Settings = SETTINGS, *, operator: bool = True, restarts: bool = False
+) -> AsyncIterator[World]:
+    """A cluster with one operator; everything is stopped at the end. With `restarts`, operators that give up start
+    again."""
     async with FakeKube() as kube, kmock.Server(kube):
         made = World(kube, settings)
         ticker = asyncio.create_task(made.tick_forever())
+        kubelet = asyncio.create_task(made.restart_forever()) if restarts else ticker
         try:
             if operator:
                 await made.operator()
             yield made
-            assert not ticker.done(), ticker.exception()
+            for task in (ticker, kubelet):
+                assert not task.done(), task.exception()
         finally:
+            if restarts:
+                kubelet.cancel()
+                await asyncio.wait({kubelet})
             for replica in made.replicas:
                 await replica.stop()
             ticker.cancel()
