@@ -307,7 +307,7 @@ def test_the_record_follows_the_policy():
     asyncio.run(life())
 
 
-LEASED = dataclasses.replace(SETTINGS, lease_name="zofinetune", lease_seconds=3.0)
+LEASED = dataclasses.replace(SETTINGS, lease_name="zofinetune", lease_seconds=6.0)
 
 
 def active(w):
@@ -366,7 +366,7 @@ def test_a_holder_that_is_cut_off_gives_up_and_ends():
             replica = await w.operator(identity="a")
             await w.until(lambda: active(w))
             w.kube.faults.append(lambda write: Refusal(503, "x", "x") if write.plural == "leases" else None)
-            await asyncio.wait_for(replica.ended(), 10)
+            await asyncio.wait_for(replica.ended(), 30)
             assert replica.app.failed
 
     asyncio.run(life())
