@@ -18,6 +18,7 @@ from vllm.lora.model_manager import DEFAULT_LANGUAGE_WRAPPER_KEY
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 import zo_runtime.vllm_ext.cpu_int8  # noqa: F401 - registers its kernel in every process that hosts a worker
+from zo_runtime.vllm_ext.native.fused_lora import Layer, fused_lora
 from zo_runtime.vllm_ext.runs import Run, mirrored, runs_of
 
 
@@ -25,10 +26,11 @@ from zo_runtime.vllm_ext.runs import Run, mirrored, runs_of
 class Packed:
     """One layer's adapters. `a` is [slots, slices * rank, in]. `b` is [slots, slices * rank, out], the transpose of
     B, so that a rank column lies in one piece, and block-diagonal: each slice has rank columns of its own. The
-    layer's stacked tensors are views of these two."""
+    layer's stacked tensors are views of these two, and `layer` is how the native kernel reads them."""
 
     a: torch.Tensor
     b: torch.Tensor
+    layer: Layer
 
     @classmethod
     def of(cls, module: Any, rank: int) -> Packed:
@@ -47,7 +49,7 @@ class Packed:
             views_b[i].copy_(stacks_b[i][..., :rank])
             row += size
         module.lora_a_stacked, module.lora_b_stacked = tuple(views_a), tuple(views_b)
-        return cls(a, b)
+        return cls(a, b, Layer.of(a, b, out_sizes))
 
 
 class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
@@ -56,6 +58,8 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
     `rank` is the number of rank columns in use, at most the slots' own. With `probe`, a range of rank columns, the
     slots are the probes of one step: all have the same A, so that x A^T is computed once for the whole batch, and
     slot 2j + 1 is slot 2j with the probe's columns of B negated, so that both take one product with B.
+
+    The native kernel does both products at once where there is one; torch's are the reference.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
                 packed = Packed.of(module, rank)
                 self._packed[id(module.lora_a_stacked)] = packed
             module.set_mapping(self)
+        dtypes = {packed.a.dtype for packed in self._packed.values()}
+        self._fused = fused_lora(dtypes.pop(), probe) if len(dtypes) == 1 else None
 
     def update_metadata(self, *args: Any, **kwargs: Any) -> None:
         super().update_metadata(*args, **kwargs)
@@ -80,6 +86,8 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
             self._runs = runs
         else:
             self._runs, self._minus = mirrored(runs), [run for run in runs if run.slot % 2]
+        if self._fused is not None:
+            self._fused.set_runs(self._runs, self.token_lora_indices)
 
     def add_lora_linear(
         self,
@@ -95,6 +103,8 @@ class RunwiseLoRA(PunicaWrapperCPU):  # type: ignore[misc]
         if not self._runs:
             return
         packed = self._packed[id(lora_a_stacked)]
+        if self._fused is not None and self._fused.add(packed.layer, x, y, scale):
+            return
         shared = None if self._probe is None else self._project(x, packed, self._probe)
         for slot, start, end in self._runs:
             h = torch.mm(x[start:end], packed.a[slot].t()) if shared is None else shared[start:end]
