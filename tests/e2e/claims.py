@@ -59,6 +59,27 @@ def _volume(name: str, claim: Object) -> Object:
 
 def job(namespace: str, name: str, command: list[str], claim: str, config_map: str | None = None) -> None:
     """Run a command in the runtime's image with a claim at /mnt/claim, and wait until it has succeeded."""
+    meta = {"name": name, "namespace": namespace}
+    spec = {"backoffLimit": 0, "template": {"spec": _pod(command, claim, config_map)}}
+    apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+    ended = until(lambda: _conditions(namespace, name) & {"Complete", "Failed"}, f"the end of Job {name}")
+    assert ended == {"Complete"}, f"{' '.join(command)} failed"
+    kubectl("delete", "job", name, "--namespace", namespace)
+
+
+def content(namespace: str, claim: str, path: str) -> str:
+    """A text file on a claim, by a pod that hands it out."""
+    meta = {"name": "reader", "namespace": namespace}
+    spec = _pod(["python3", "-m", "http.server", "8080", "--directory", "/mnt/claim"], claim)
+    spec["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}}
+    apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    kubectl("wait", "--for=condition=Ready", "pod/reader", "--namespace", namespace, "--timeout=60s")
+    text = kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/reader:8080/proxy/{path}")
+    kubectl("delete", "pod", "reader", "--namespace", namespace, "--grace-period=1")
+    return text
+
+
+def _pod(command: list[str], claim: str, config_map: str | None = None) -> Object:
     given = values().get("runtime", {}).get("image", {})
     image = f"{given['repository']}:{given.get('tag', '0.1.0')}" if given else IMAGE
     volumes: list[Object] = [{"name": "claim", "persistentVolumeClaim": {"claimName": claim}}]
@@ -69,18 +90,12 @@ def job(namespace: str, name: str, command: list[str], claim: str, config_map: s
     container: Object = {"name": "main", "image": image, "command": command, "volumeMounts": mounts}
     if runs_on_this_host():
         container["env"] = path_variable()
-    pod = {
+    return {
         "restartPolicy": "Never",
         "securityContext": {"fsGroup": 65532},
         "containers": [container],
         "volumes": volumes,
     }
-    meta = {"name": name, "namespace": namespace}
-    spec = {"backoffLimit": 0, "template": {"spec": pod}}
-    apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
-    ended = until(lambda: _conditions(namespace, name) & {"Complete", "Failed"}, f"the end of Job {name}")
-    assert ended == {"Complete"}, f"{' '.join(command)} failed"
-    kubectl("delete", "job", name, "--namespace", namespace)
 
 
 def _conditions(namespace: str, name: str) -> set[str]:
