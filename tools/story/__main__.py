@@ -43,7 +43,7 @@ def main() -> None:
         with running_seaweed(given.out.resolve() / "s3") as s3:
             summary = asyncio.run(until_stopped(vllm(given.model), given.out, s3, timeline))
     except* StoryFailed as failed:
-        failures += map(str, failed.exceptions)
+        failures += reasons(failed)
     finally:
         if timeline.samples:
             (given.out / "story.svg").write_text(draw(TITLE, timeline.samples, timeline.entries))
@@ -51,6 +51,13 @@ def main() -> None:
         sys.exit("\n".join(f"[story] {failure}" for failure in failures))
     print(f"[story] the picture and the report are in {given.out}", file=sys.stderr)
     print(json.dumps(summary))
+
+
+def reasons(failed: BaseException) -> list[str]:
+    """The words of all failures in a group."""
+    if isinstance(failed, BaseExceptionGroup):
+        return [reason for each in failed.exceptions for reason in reasons(each)]
+    return [str(failed)]
 
 
 async def until_stopped(cast: Cast, out: Path, s3: S3Service, timeline: Timeline) -> dict[str, Any]:

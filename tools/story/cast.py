@@ -44,7 +44,7 @@ def vllm(model: Path) -> Cast:
         *("--worker-extension-cls", "zo_runtime.vllm_ext.cpu_lora.RunwiseServing"),
     ]
     optimizer = {
-        "steps": 300,
+        "steps": 400,
         "batchSize": 16,
         "learningRate": 1e-4,
         "clip": 10,

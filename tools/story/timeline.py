@@ -60,15 +60,19 @@ class Timeline:
 
     def measured(self, samples: Sequence[Sample]) -> None:
         """Requests were answered; told if another version answers than before."""
-        before = {(sample.replica, sample.version) for sample in self.latest()}
+        before = self._versions()
         self.samples += samples
-        if {(sample.replica, sample.version) for sample in self.latest()} != before:
+        if self._versions() != before:
             self._say(line(Entry(self.now, "result", "(measured)"), self.latest()))
 
     def latest(self) -> list[Sample]:
         """The newest sample of each replica, by name, if it is not too old."""
         newest = {sample.replica: sample for sample in self.samples}
         return [newest[name] for name in sorted(newest) if self.now - newest[name].seconds < _LATEST_SECONDS]
+
+    def _versions(self) -> dict[str, int]:
+        """The version that answered last, by replica."""
+        return {sample.replica: sample.version for sample in self.samples}
 
 
 def line(entry: Entry, latest: Sequence[Sample]) -> str:
