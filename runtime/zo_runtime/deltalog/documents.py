@@ -40,7 +40,7 @@ class ModelIdentity(CheckedDocument):
     dtype: str
     """Type of weights and activations, as `bfloat16`."""
     quantization: Annotated[str | None, Field(exclude_if=_is_absent)] = None
-    """What the engine does to these weights when it loads them, as `fp8`; left out where it takes them as they are."""
+    """What the engine does to these weights when it loads them, as `fp8`; left out where it takes them as is."""
 
 
 class MethodFields(CheckedDocument):

@@ -38,8 +38,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a replica may fall short of the log by, and what it needs whatever the log says: accuracy from 0 to 1, loss
-    in nats."""
+    """What a replica may fall short of the log by, and what it needs whatever the log says: accuracy from 0 to 1,
+    loss in nats."""
 
     max_accuracy_drop: float
     max_loss_increase: float | None = None
