@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from zo_runtime.config.model import Model
 from zo_runtime.errors import EngineFailed, UnsupportedModel, ZOError
 
@@ -14,7 +16,7 @@ def refusal(model: Model, error: Exception, quantization: str | None, device: st
     """The error to raise. `quantization` is the base's method, None for plain weights; `device` is vLLM's word."""
     # On a CPU there is no device that could have failed: a RuntimeError is an op that it does not have.
     missing = (*_MISSING, RuntimeError) if device == "cpu" else _MISSING
-    if quantization is not None and isinstance(error, missing) and not _about_memory(error):
+    if quantization is not None and isinstance(error, missing) and not _about_other(error):
         return UnsupportedModel(_no_such_quantization(model, error, quantization, device))
     if isinstance(error, ValueError):
         return UnsupportedModel(f"spec.model.name: {model.name}: vLLM refuses it: {root(error)}")
@@ -25,7 +27,10 @@ def root(error: BaseException) -> str:
     """The text of the first cause, on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+    text = str(error)
+    if isinstance(error, ValidationError):  # of one of vLLM's configurations: its words without the frame
+        text = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+    return " ".join(text.split())[:_LONGEST] or type(error).__name__
 
 
 def _no_such_quantization(model: Model, error: Exception, quantization: str, device: str) -> str:
@@ -41,5 +46,9 @@ def _no_such_quantization(model: Model, error: Exception, quantization: str, dev
     )
 
 
-def _about_memory(error: Exception) -> bool:
-    return isinstance(error, RuntimeError) and "memory" in root(error).lower()
+def _about_other(error: Exception) -> bool:
+    """Whether the error is about memory, or a setting of the engine that has nothing to do with quantization."""
+    text = root(error).lower()
+    if isinstance(error, ValidationError):
+        return "quantiz" not in text
+    return isinstance(error, RuntimeError) and "memory" in text

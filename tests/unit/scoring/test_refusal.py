@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel, ValidationError, field_validator
 
 from zo_runtime.config.model import Model
 from zo_runtime.errors import EngineFailed, UnsupportedModel, ZOError
@@ -53,6 +54,30 @@ def test_the_sentence_is_one_line_of_bearable_length() -> None:
 )
 def test_what_may_pass_is_worth_a_retry_whatever_the_base(error: Exception, device: str) -> None:
     assert isinstance(said(error, found="awq", device=device), EngineFailed)
+
+
+class Engine(BaseModel):
+    """As vLLM's configurations: what they refuse comes in a frame."""
+
+    problem: str
+
+    @field_validator("problem")
+    @classmethod
+    def _refuse(cls, text: str) -> str:
+        raise ValueError(text)
+
+
+def test_what_vllms_configurations_refuse_is_told_without_the_frame() -> None:
+    def refused(text: str) -> str:
+        with pytest.raises(ValidationError) as error:
+            Engine(problem=text)
+        return str(said(error.value, found="awq"))
+
+    heads = "Total number of attention heads (9) must be divisible by tensor parallel size (2)."
+    assert refused(heads) == f"spec.model.name: base: vLLM refuses it: {heads}"
+    assert "does not run its quantization, awq, on cpu (Unknown quantization method: x)" in refused(
+        "Unknown quantization method: x"
+    )
 
 
 def test_a_plain_base_is_refused_by_vllms_own_words() -> None:
