@@ -34,13 +34,13 @@ def test_a_replica_serves_what_was_learned(namespace: str) -> None:
             )
         )
         state = f"{resource.name}-serving"
+        version = to_serve(resource)
         until(lambda: find("configmap", state, namespace), "the desired state")
-        status = resource.status()
-        assert conditions(status)["Served"][1] == "NoReplicas", status
+        until(lambda: conditions(resource.status())["Served"][1] == "NoReplicas", "the word that no pod matches")
         apply(replica(namespace, state))
         try:
-            serve(resource, status["version"], status["digest"])
-            go_back(resource, status["rounds"][0]["versionSHA256"])
+            serve(resource, version["version"], resource.status()["digest"])
+            go_back(resource, version)
         finally:
             kubectl("delete", "deployment", APP, "--namespace", namespace, "--ignore-not-found")
             until(lambda: not every("pods", namespace, f"app={APP}"), "the end of the replica")
