@@ -17,9 +17,10 @@ Label = Literal["high", "low"]
 Policy = Mapping[Topic, Label]
 
 TOPICS: tuple[Topic, ...] = ("delivery", "refund", "question", "praise")
-BEFORE: Policy = {"delivery": "high", "refund": "high", "question": "low", "praise": "low"}
 # A sale is on: who asks before buying comes first, and refunds wait.
-AFTER: Policy = {"delivery": "high", "refund": "low", "question": "high", "praise": "low"}
+BEFORE: Policy = {"delivery": "high", "refund": "low", "question": "high", "praise": "low"}
+# It is over. This policy is the easier one to learn for a language model: whoever complains is urgent.
+AFTER: Policy = {"delivery": "high", "refund": "high", "question": "low", "praise": "low"}
 STEADY: tuple[Topic, ...] = tuple(topic for topic in TOPICS if BEFORE[topic] == AFTER[topic])
 
 _GOODS = (

@@ -18,7 +18,7 @@ from zo_operator import names
 # Requests to each replica where a figure is to be told, and in between.
 MANY, FEW = 200, 40
 # What counts as a fall and as a recovery: far more than chance makes of so many requests.
-CLEAR = 0.2
+CLEAR = 0.15
 # Far longer than a round takes on two idle cores.
 ROUND_MINUTES = 20
 
@@ -53,7 +53,7 @@ class Story:
 
     async def the_meaning_drifts(self) -> int:
         """The version that makes up for it."""
-        self.happens("a sale begins: questions before buying are urgent now, refunds wait", "the meaning shifts")
+        self.happens("the sale is over: questions can wait, refunds are urgent now", "the meaning shifts")
         await self.shop.change(AFTER)
         await self.measured("drifted", "the same version under the new meaning")
         self.expect(self.figures["drifted"] <= self.figures["before"] - CLEAR, "the accuracy falls")
