@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import copy
 import os
+import random
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from fakes.node_volumes import Volumes, command, environment
 
 FINALIZER = "test/kubelet"
 _LOOK_SECONDS = 0.2
-_NETWORK = "127.44"
 
 
 class Node:
@@ -30,6 +30,8 @@ class Node:
 
     def __init__(self, kube: FakeKube, folder: Path, cwd: Path, image: Mapping[str, str]) -> None:
         self._kube, self._folder, self._cwd, self._image = kube, folder, cwd, dict(image)
+        # Of its own: pods have fixed ports, and other nodes may run on this machine.
+        self._network = f"127.{random.randint(16, 250)}.{random.randint(0, 250)}"
         self._pods: dict[str, asyncio.Task[None]] = {}
         self.started: list[Object] = []
         """Every pod that was run, in the order of their starts."""
@@ -71,7 +73,7 @@ class Node:
         (container,) = pod["spec"]["containers"]
         number = len(self.started) + 1
         self.started.append(pod)
-        address = f"{_NETWORK}.{number // 250}.{number % 250 + 1}"
+        address = f"{self._network}.{number % 250 + 1}"
         volumes = Volumes(self._kube, pod, self._home(pod), address)
         while not volumes.refresh():
             if self._leaving(pod):
