@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -13,6 +14,10 @@ from tools.chart import ROOT
 from e2e.claims import IMAGE, claims, content, fill, model_path
 from e2e.kube import Object, apply, every, find, kubectl, run_variables, runs_on_this_host, say, until, values
 from e2e.resources import PATCH, Resource, conditions, quickstart
+from zo_operator.cluster.client import Client
+from zo_operator.cluster.configuration import configuration
+from zo_operator.cluster.kinds import POD
+from zo_operator.settings import Settings
 
 STEPS = 8
 NAME = f"serving-{secrets.token_hex(4)}"
@@ -107,7 +112,13 @@ def complete(namespace: str, model: str) -> Any:
     (pod,) = every("pods", namespace, f"app={APP}")
     path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}:8000/proxy/v1/completions"
     body = {"model": model, "prompt": "What a lovely day. It was", "max_tokens": 4, "temperature": 0}
-    return json.loads(kubectl("create", "--raw", path, "--filename", "-", text=json.dumps(body)))
+
+    async def ask() -> Object:
+        # `kubectl create --raw` names no content type, and vLLM takes nothing without one.
+        async with Client(configuration, Settings()) as client:
+            return await client._request("POST", POD, path, body)
+
+    return asyncio.run(ask())
 
 
 def replica(namespace: str, state: str) -> Object:
