@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command import keep
 from bench.machine import machine
 from bench.report import Summary, bar_chart
 from bench.serving_log import METHOD, MODULES
@@ -113,10 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 megabytes = found[f"{side}_bytes"] / 1e6
                 bars[f"{label}: {side}"] = Summary(megabytes, megabytes, megabytes)
     result["machine"] = before
-    given.out.mkdir(parents=True, exist_ok=True)
     title = f"All {result['versions']} versions of {given.steps} steps"
-    (given.out / "delta_size.svg").write_text(bar_chart(title, "MB", bars), encoding="utf-8")
-    (given.out / "delta_size.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, "delta_size", result, bar_chart(title, "MB", bars))
     print(json.dumps(result))
 
 

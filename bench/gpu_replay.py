@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.command import keep
 from bench.delta_size import opt_13b
 from bench.gpu_step import gpu_name
 from bench.machine import machine
@@ -152,9 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     bars = {label: Summary(*[result[f"{side}_seconds"]] * 3) for label, side in sides.items()}
     out = given.out or Path(tempfile.mkdtemp() if given.dry_run else "bench/results")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "gpu_replay.svg").write_text(bar_chart(f"Replay of {result['steps']} steps", "s", bars), encoding="utf-8")
-    (out / "gpu_replay.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(out, "gpu_replay", result, bar_chart(f"Replay of {result['steps']} steps", "s", bars))
     print(json.dumps(result))
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command import keep
 from bench.loop_process import LoopProcess
 from bench.machine import machine
 from bench.report import Summary, bar_chart, summarize
@@ -184,11 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for each in rows[-len(given.batches) :]:
                 print(json.dumps(each))
     result = {"dry_run": given.dry_run, "peak_flops": peak, "rounds": given.rounds, "machine": before, "rows": rows}
-    given.out.mkdir(parents=True, exist_ok=True)
     values = {f"OPT-{r['size']}, {r['examples']} prompts": r["lozo_over_ours"] for r in rows}
     chart = bar_chart("LOZO loop / ours", "times", {label: Summary(v, v, v) for label, v in values.items()})
-    (given.out / "gpu_step.svg").write_text(chart, encoding="utf-8")
-    (given.out / "gpu_step.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, "gpu_step", result, chart)
     print(json.dumps(result))
 
 

@@ -31,6 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 # The mock server is the tests' own.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from bench.command import keep
 from bench.machine import machine
 from fakes.kube import FakeKube, Write
 from fakes.kube_store import Object, now
@@ -306,8 +307,7 @@ def main() -> None:
     arguments = parser.parse_args()
     before = machine()
     result = asyncio.run(measure(arguments.resources, arguments.rest)) | {"machine": before}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "operator_scale.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(arguments.out, "operator_scale", result)
     print(json.dumps(result))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from tools.quantize import FORMATS, quantize
 
+from bench.command import keep, model_folder
 from bench.data import LABEL_WORDS, MESSAGES, SST2
 from bench.machine import machine
 from bench.report import Summary, bar_chart
@@ -46,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bases = {name: _result(name, options, work, data) for name in options.bases}
     settings = {"model": options.model.name, "data": source, **_optimizer(options.steps)}
     result = {"bases": compared(bases), "setting": settings, "machine": before}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "quantized.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (options.out / "quantized.svg").write_text(_picture(bases, options.steps), encoding="utf-8")
+    keep(options.out, "quantized", result, _picture(bases, options.steps))
     print(json.dumps(result))
 
 
@@ -159,20 +158,13 @@ def _picture(bases: Mapping[str, Mapping[str, Any]], steps: int) -> str:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.quantized", description="What quantized bases learn.")
-    parser.add_argument("--model", type=_model_folder, required=True, help="folder of the full-precision model")
+    parser.add_argument("--model", type=model_folder, required=True, help="folder of the full-precision model")
     parser.add_argument("--bases", nargs="+", choices=BASES, default=BASES, help="which (default all)")
     parser.add_argument("--steps", type=int, default=300, help="steps of each run (default 300)")
     parser.add_argument("--every", type=int, default=100, help="steps between evaluations (default 100)")
     parser.add_argument("--work", type=Path, help="where copies, logs and results are kept (default: nowhere)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON and picture go")
     return parser.parse_args(arguments)
-
-
-def _model_folder(text: str) -> Path:
-    folder = Path(text).resolve()
-    if not (folder / "config.json").is_file():
-        raise argparse.ArgumentTypeError(f"{text} has no config.json: give the folder of a Transformers model")
-    return folder
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from bench.command import keep
 from bench.machine import machine
 from bench.report import Summary, bar_chart
 from bench.serving_log import ServingLog
@@ -110,10 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{given.steps} steps from nothing": result["whole_seconds"],
         f"{given.steps} steps, seeded torch.randn": result["seeded_torch_loop_seconds"],
     }
-    given.out.mkdir(parents=True, exist_ok=True)
     chart = bar_chart("Replay", "s", {name: Summary(value, value, value) for name, value in sides.items()})
-    (given.out / "replay.svg").write_text(chart, encoding="utf-8")
-    (given.out / "replay.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, "replay", result, chart)
     print(json.dumps(result))
 
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.command import keep
 from bench.machine import machine
 from bench.replica import Replica
 from bench.serving_log import ServingLog
@@ -97,8 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         result = measure(given.model.resolve(), Path(name), given.kills)
     result |= {"model": given.model.name, "machine": before}
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "replica_kills.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, "replica_kills", result)
     print(json.dumps(result))
     raise SystemExit(bool(result["wrong"]))
 

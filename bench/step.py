@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bench.command import keep, model_folder
 from bench.data import load_examples
 from bench.loop_process import LoopProcess
 from bench.machine import machine
@@ -55,11 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": before,
         "seconds": seconds,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
     bars = {LABELS[name]: summarize(values) for name, values in seconds.items()}
     title = f"One step, {len(examples)} prompts, {ready['threads']} threads (median, least to greatest)"
-    (options.out / "step.svg").write_text(bar_chart(title, "s", bars), encoding="utf-8")
-    (options.out / "step.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, "step", result, bar_chart(title, "s", bars))
     for label, bar in bars.items():
         print(f"{label:24} {bar.median:8.3f} s  ({bar.least:.3f} to {bar.greatest:.3f})")
     print(json.dumps({key: value for key, value in result.items() if key != "seconds"}))
@@ -132,13 +131,6 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is below 1")
     return number
-
-
-def model_folder(text: str) -> Path:
-    folder = Path(text).resolve()  # the loops run in another working directory
-    if not (folder / "config.json").is_file():
-        raise argparse.ArgumentTypeError(f"{text} has no config.json: give the folder of a Transformers model")
-    return folder
 
 
 if __name__ == "__main__":

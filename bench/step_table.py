@@ -19,12 +19,12 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
+from bench.command import keep, model_folder
 from bench.data import load_examples
 from bench.loop_process import LoopProcess
 from bench.machine import machine
 from bench.report import Series, line_chart, pairwise_ratios, run_rounds, summarize
 from bench.sides import OursLoop, PlainForward, Side
-from bench.step import model_folder
 from zo_runtime.data.examples import Example
 
 MOST_ROUNDS = 7
@@ -115,10 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ("ours / plain forward", "ours_over_forward"),
         )
     ]
-    options.out.mkdir(parents=True, exist_ok=True)
     chart = line_chart("One step", "prompt tokens in the batch", "ratio", lines)
-    (options.out / "step_table.svg").write_text(chart, encoding="utf-8")
-    (options.out / "step_table.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, "step_table", result, chart)
     print(json.dumps(result))
 
 

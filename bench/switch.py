@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.command import keep
 from bench.machine import machine
 from bench.replica import Replica
 from bench.serving_load import PROMPTS, Load, Request, failed, mixed, quantile
@@ -199,8 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with replica:
             result = measure(replica, prepared, plan, say)
     result |= {"model": given.model.name, "workers": plan.workers, "tokens": plan.tokens, "machine": before}
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "switch.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, "switch", result)
     print(json.dumps(result))
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.command import keep, model_folder
 from bench.data import LABEL_WORDS, load_records
 from bench.machine import machine
 from bench.report import Summary, bar_chart
-from bench.step import model_folder
 from zo_runtime.config.storage import S3
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.storage.open import open_store
@@ -113,9 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     setting = {"steps": options.steps, "batch": options.batch, "model": options.model.name}
     result = {"rows": rows, **summary(rows), "setting": setting, "machine": before}
     bars = {f"{row['workers']} of one core": Summary(*[row["step_seconds"]] * 3) for row in rows}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "workers.svg").write_text(bar_chart("One step by several workers", "s", bars), encoding="utf-8")
-    (options.out / "workers.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(options.out, "workers", result, bar_chart("One step by several workers", "s", bars))
     print(json.dumps(result))
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.command import keep
 from bench.delta_size import lora_bytes, opt_13b
 from bench.machine import machine
 from bench.report import Series, line_chart
@@ -240,14 +241,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(rows[-1]), flush=True)
     setting = {name: getattr(given, name) for name in ("batch", "directions", "steps", "latency", "bandwidth")}
     result = {"rows": rows, "setting": setting, "gradient_bytes": gradient_bytes, "machine": before}
-    given.out.mkdir(parents=True, exist_ok=True)
     several = [r for r in rows if r["workers"] > 1]
     sides = {"scalars, with the leader's CPU": "scalar_seconds", "LoRA gradients, all-reduce": "gradient_seconds"}
     series = [Series(label, [(r["workers"], r[side]) for r in several]) for label, side in sides.items()]
     title = f"Exchange of one step, {given.bandwidth * 8 / 1e9:g} Gbit/s and {given.latency * 1e6:g} µs"
     chart = line_chart(title, "workers", "seconds", series)
-    (given.out / "workers_simulation.svg").write_text(chart, encoding="utf-8")
-    (given.out / "workers_simulation.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    keep(given.out, "workers_simulation", result, chart)
     print(json.dumps(result))
 
 
