@@ -52,7 +52,7 @@ class TorchDraws:
             if momentum is not None and method.momentum is not None:
                 momentum.mul_(method.momentum)
             if method.weight_decay:
-                values.mul_(1.0 - update.learning_rate * method.weight_decay)
+                values.mul_(method.kept(update.learning_rate))
             sign, target = (-1.0, values) if momentum is None else (1.0, momentum)
             for j, coefficient in enumerate(update.coefficients):
                 if coefficient:

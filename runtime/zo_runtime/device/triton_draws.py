@@ -73,8 +73,8 @@ Line = tuple[int, float, float, Sequence[float]]
 def line_of(update: Update, method: Method) -> Line:
     """An update as the kernel reads it. Half of a coefficient is exact, and so is its product with twice a number."""
     half = 0.5 if method.momentum is not None else -0.5
-    decay = 1.0 - update.learning_rate * method.weight_decay
-    return update.step, update.learning_rate, decay, [half * c for c in update.coefficients]
+    kept = method.kept(update.learning_rate)
+    return update.step, update.learning_rate, kept, [half * c for c in update.coefficients]
 
 
 def script(method: Method, lines: Sequence[Line], first_direction: int = 0) -> npt.NDArray[np.int32]:

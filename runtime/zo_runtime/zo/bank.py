@@ -79,13 +79,13 @@ class Bank:
 
     def apply_drawn(self, update: Update, directions: Sequence[Floats]) -> None:
         """Apply one update whose directions, as `whole_direction` gives them, are at hand: the bits of `apply`."""
-        list(runs_of_one_subspace([update], self.step, self.method.interval, self.method.directions))  # it must fit
+        _require_next(update, self.step, self.method.directions)
         k = subspace_of(update.step, self.method.interval, self.layout.subspaces)
         values, product = self.values[k], np.empty(self.layout.subspace_size, np.float32)
         momentum = None if self.momentum is None else self.momentum[k]
         if momentum is not None:
             momentum *= np.float32(self.method.momentum)
-        values *= np.float32(1.0 - update.learning_rate * self.method.weight_decay)
+        values *= np.float32(self.method.kept(update.learning_rate))
         for coefficient, direction in zip(update.coefficients, directions, strict=True):
             if not coefficient:
                 continue
@@ -146,10 +146,7 @@ def runs_of_one_subspace(
     """Group successive updates that share a subspace, checking that no step is missing or repeated."""
     run: list[Update] = []
     for update in updates:
-        if update.previous != step:
-            raise ValueError(f"expected the update of step {step + 1}, got step {update.step}")
-        if len(update.coefficients) != directions:
-            raise ValueError(f"step {update.step} has {len(update.coefficients)} coefficients, not {directions}")
+        _require_next(update, step, directions)
         if run and (update.step - 1) // interval != (step - 1) // interval:
             yield run
             run = []
@@ -157,3 +154,10 @@ def runs_of_one_subspace(
         step = update.step
     if run:
         yield run
+
+
+def _require_next(update: Update, step: int, directions: int) -> None:
+    if update.previous != step:
+        raise ValueError(f"expected the update of step {step + 1}, got step {update.step}")
+    if len(update.coefficients) != directions:
+        raise ValueError(f"step {update.step} has {len(update.coefficients)} coefficients, not {directions}")

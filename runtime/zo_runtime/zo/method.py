@@ -19,6 +19,10 @@ class Method:
     momentum: float | None = None
     weight_decay: float = 0.0
 
+    def kept(self, learning_rate: float) -> float:
+        """What a step leaves of B before it adds to it: d of `zo.bank`, not yet rounded to float32."""
+        return 1.0 - learning_rate * self.weight_decay
+
 
 @dataclass(frozen=True, slots=True)
 class Update:

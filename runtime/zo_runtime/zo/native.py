@@ -157,7 +157,7 @@ def steps_of(updates: Sequence[Update], method: Method) -> Steps:
         np.array([update.step for update in updates], np.uint32),
         np.array([update.coefficients for update in updates], np.float32),
         np.array(rates, np.float32),
-        np.array([1.0 - rate * method.weight_decay for rate in rates], np.float32),
+        np.array([method.kept(rate) for rate in rates], np.float32),
     )
 
 
