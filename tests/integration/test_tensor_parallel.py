@@ -21,22 +21,13 @@ import pytest
 import yaml
 
 from fakes.toy_manifest import manifest
+from fixtures.engine_script import run_engine_script
 
-TESTS = Path(__file__).parents[1]
 ZO = Path(sys.executable).with_name("zo")
 
 
 def at_both_sizes(model: Path, dtype: str) -> dict[str, Any]:
-    result = subprocess.run(
-        [sys.executable, "-m", "fakes.tensor_parallel", str(model), dtype],
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    return run_engine_script("tensor_parallel", str(model), dtype)
 
 
 def require_shards(found: dict[str, Any]) -> None:

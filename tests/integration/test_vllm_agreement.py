@@ -11,33 +11,21 @@ below what a wrong sign, scale or layer would do: that is an error as large as t
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-TESTS = Path(__file__).parents[1]
+from fixtures.engine_script import run_engine_script
+
 OBJECTIVES = ("single", "several", "completion")
 
 
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
 def agreement(request: pytest.FixtureRequest, smollm2: Path) -> tuple[str, dict[str, Any]]:
-    result = subprocess.run(
-        [sys.executable, "-m", "fakes.agreement", str(smollm2), request.param],
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return request.param, json.loads(result.stdout.splitlines()[-1])
+    return request.param, run_engine_script("agreement", str(smollm2), request.param)
 
 
 @pytest.mark.vllm

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.methods import methods
 from zo_runtime.device.bank import DeviceBank
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import round_coefficient
@@ -17,16 +18,7 @@ LAYOUT = BankLayout((TensorShape("a.q_proj", 5, 3), TensorShape("a.fc1", 130, 70
 
 @settings(max_examples=30)
 @given(
-    st.builds(
-        Method,
-        seed=st.integers(0, 2**64 - 1),
-        interval=st.integers(1, 4),
-        directions=st.integers(1, 3),
-        epsilon=st.just(2.0**-10),
-        distribution=st.sampled_from(["binomial16", "rademacher"]),
-        momentum=st.one_of(st.none(), st.floats(0, 0.99)),
-        weight_decay=st.sampled_from([0.0, 0.1]),
-    ),
+    methods,
     st.integers(1, 9),
     st.integers(0, 7),
 )

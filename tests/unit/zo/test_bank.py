@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.methods import methods
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.directions import Stream, draw_reference
 from zo_runtime.zo.estimator import round_coefficient
@@ -15,17 +16,6 @@ from zo_runtime.zo.layout import BankLayout, TensorShape, select_targets, subspa
 from zo_runtime.zo.method import Method, Update
 
 LAYOUT = BankLayout((TensorShape("a.q_proj", 5, 3), TensorShape("a.fc1", 130, 7)), rank=2, subspaces=3)
-
-methods = st.builds(
-    Method,
-    seed=st.integers(0, 2**64 - 1),
-    interval=st.integers(1, 4),
-    directions=st.integers(1, 3),
-    epsilon=st.just(2.0**-10),
-    distribution=st.sampled_from(["binomial16", "rademacher"]),
-    momentum=st.one_of(st.none(), st.floats(0, 0.99)),
-    weight_decay=st.sampled_from([0.0, 0.1]),
-)
 
 
 def make_updates(method: Method, steps: int, scale: float = 1e-3) -> list[Update]:
