@@ -88,7 +88,8 @@ def go_back(resource: Resource, version: Object) -> None:
         kubectl("delete", "pods", "--selector", f"app={APP}", "--namespace", resource.namespace)
     number = version["version"]
     until(lambda: served(resource, number, STEPS - 1), lambda: f"the rollback: {resource.status().get('serving')}")
-    assert complete(resource.namespace, "messages")["model"].startswith(f"messages@v{number}-")
+    answer = complete(resource.namespace, "messages")
+    assert answer["model"].startswith(f"messages@v{number}.{STEPS - 1}-"), answer
     say(f"rolled back to step {STEPS - 1}")
 
 
