@@ -63,6 +63,12 @@ ROUND: tuple[tuple[str, str, str], ...] = (
 )
 """The same of the newest of `rounds` that says it."""
 
+VERDICT: tuple[tuple[str, str, str], ...] = (
+    ("gate_gain", "Mean gain over the served version, in the gate's metric; positive is better.", "gain"),
+    ("gate_p_value", "One-sided p-value of the gain against the gate's margin.", "pValue"),
+)
+"""The same of each set of examples that the newest verdict of a gate compares on."""
+
 IN_A_ROW: tuple[tuple[str, str, str], ...] = (
     ("failed_rounds_in_a_row", "Latest rounds that failed, one after another.", "Failed"),
     ("rejected_rounds_in_a_row", "Latest rounds that the gate rejected, one after another.", "Rejected"),
@@ -81,6 +87,7 @@ class ResourceCollector(Collector):
         """Yield one gauge for each number, and for each word one with a series for every possible value."""
         numbers = [(_gauge(name, text), read) for name, text, read in _NUMBERS]
         words = [(_gauge(name, text, label), values, read) for name, text, label, values, read in _WORDS]
+        verdicts = [(_gauge(name, text, "set"), field) for name, text, field in VERDICT]
         conditions = _gauge("condition", "1 for True, 0 for False, -1 for Unknown.", "condition")
         for raw in self._source():
             key = [raw["metadata"]["namespace"], raw["metadata"]["name"]]
@@ -91,11 +98,16 @@ class ResourceCollector(Collector):
                 if (word := read(raw)) is not None:
                     for possible in values or (word,):
                         gauge.add_metric([*key, possible], float(possible == word))
+            for gauge, field in verdicts:
+                for name, part in _SETS:
+                    if (value := _at(_verdict(raw), f"{part}.{field}")) is not None:
+                        gauge.add_metric([*key, name], value)
             for condition in _at(raw, "status.conditions") or ():
                 state = {"True": 1, "False": 0}.get(condition["status"], -1)
                 conditions.add_metric([*key, condition["type"]], state)
         yield from (gauge for gauge, _ in numbers)
         yield from (gauge for gauge, _, _ in words)
+        yield from (gauge for gauge, _ in verdicts)
         yield conditions
 
 
@@ -135,6 +147,17 @@ def _newest(path: str) -> Read:
     return read
 
 
+def _verdict(raw: Object) -> Any:
+    """The newest verdict of a gate. The runtime's pod ends with it, too soon for a scrape of its own metrics."""
+    verdicts = (each.get("verdict") for each in _at(raw, "status.rounds") or ())
+    return next((found for found in verdicts if found and found["reason"] != "Ungated"), None)
+
+
+def _accepted(raw: Object) -> float | None:
+    verdict = _verdict(raw)
+    return None if verdict is None else float(verdict["accepted"])
+
+
 def _ended(raw: Object) -> list[str]:
     """How rounds have ended, newest first. One that is going on or was replaced says nothing of the data."""
     outcomes = (each.get("outcome") for each in _at(raw, "status.rounds") or ())
@@ -155,7 +178,10 @@ _NUMBERS: tuple[tuple[str, str, Read], ...] = (
     *((name, text, _fresh(path)) for name, text, path in FRESH),
     *((name, text, _newest(path)) for name, text, path in ROUND),
     *((name, text, _in_a_row(outcome)) for name, text, outcome in IN_A_ROW),
+    ("gate_accepted", "Whether the gate accepted the version that it judged last: 1 or 0.", _accepted),
 )
+# The label `set` and where the verdict has it.
+_SETS = (("held_out", "heldOut"), ("regression", "regression"))
 # Name, help, label, possible values and where to read it; with no values there is one series, for what is read.
 _WORDS: tuple[tuple[str, str, str, tuple[str, ...], Read], ...] = (
     ("phase", "1 for the phase that holds.", "phase", get_args(Phase), _field("status.phase")),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from fakes.engine import FakeEngine, ThreadBuilder
 from fakes.toy import ToyScorer
@@ -66,7 +67,7 @@ class ToyEngine(FakeEngine):
         return {token: -loss for token, (loss, _) in zip(LABELS.values(), losses, strict=True)}
 
 
-def routes(engine: ToyEngine, follower: Follower) -> web.Application:
+def routes(engine: ToyEngine, follower: Follower, registry: CollectorRegistry) -> web.Application:
     """The server."""
 
     async def complete(request: web.Request) -> web.Response:
@@ -98,19 +99,23 @@ def routes(engine: ToyEngine, follower: Follower) -> web.Application:
     async def health(_: web.Request) -> web.Response:
         return web.Response()
 
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     app = web.Application()
     app.router.add_post("/v1/completions", complete)
     app.router.add_post("/tokenize", tokenize)
     app.router.add_get(ADAPTERS_ROUTE, adapters)
     app.router.add_get("/health", health)
+    app.router.add_get("/metrics", metrics)
     return app
 
 
 async def serve(model: Path, host: str, port: int, s3: S3) -> None:
     """Run until cancelled."""
-    engine = ToyEngine(model, s3)
-    follower = Follower(ServingSettings.of(os.environ), engine, ThreadBuilder(), ServingMetrics())
-    runner = web.AppRunner(routes(engine, follower), access_log=None)
+    engine, registry = ToyEngine(model, s3), CollectorRegistry()
+    follower = Follower(ServingSettings.of(os.environ), engine, ThreadBuilder(), ServingMetrics(registry))
+    runner = web.AppRunner(routes(engine, follower, registry), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     await follower.run()

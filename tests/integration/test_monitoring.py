@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import math
 import re
 import threading
 import time
@@ -17,13 +15,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, start_http_server
 
-from fixtures.chart import CHART, NAMESPACE, only, render
-from fixtures.prometheus import Prometheus, Target, running_prometheus
+from fixtures.chart import NAMESPACE, only, render
+from fixtures.dashboards import BOARDS, QUERIES, Query, filled, has_data
+from fixtures.prometheus import Prometheus, Target, fixed, running_prometheus
 from zo_operator.metrics import Metrics
 from zo_operator.web import Endpoints
 from zo_runtime.progress import Progress
 from zo_runtime.records import EvaluationRecord, FlushRecord, StepRecord
-from zo_runtime.rounds.contract import Comparison, Verdict
 from zo_runtime.serving.metrics import ServingMetrics
 from zo_runtime.telemetry.metrics import RunMetrics
 from zo_runtime.telemetry.server import TelemetryServer
@@ -45,7 +43,13 @@ def resource(name: str, **status: Any) -> dict[str, Any]:
 
 ROUNDS = [
     {"number": 4},
-    {"number": 3, "outcome": "Rejected", "completionTime": "2026-05-04T03:02:01Z", "seconds": 1800.0},
+    {
+        "number": 3,
+        "outcome": "Rejected",
+        "completionTime": "2026-05-04T03:02:01Z",
+        "seconds": 1800.0,
+        "verdict": {"accepted": False, "reason": "NoImprovement", "heldOut": {"gain": 0.01, "pValue": 0.4}},
+    },
     {"number": 2, "outcome": "Completed", "completionTime": "2026-05-03T03:02:01Z", "seconds": 1790.0},
 ]
 SCHEDULE = {
@@ -133,10 +137,6 @@ class Run:
     def __init__(self) -> None:
         self.metrics = RunMetrics("assistant")
         self.metrics.set_total_steps(1000)
-        compared = Comparison(
-            metric="loss", examples=500, candidate=0.41, served=0.44, gain=0.03, margin=0.0, p_value=0.01
-        )
-        self.metrics.set_verdict(Verdict(accepted=True, reason="Improved", held_out=compared, regression=compared))
         self.metrics.add_quarantined({"no label": 2})
 
     def work(self, number: int) -> None:
@@ -205,7 +205,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             stack.callback(server.shutdown)
             targets.append(Target("ml/serving", server.server_port, {"namespace": "ml", "pod": f"vllm-{number}"}))
         groups = only(objects, "PrometheusRule")["spec"]["groups"]
-        server = stack.enter_context(running_prometheus(tmp_path_factory.mktemp("prometheus"), targets, groups))
+        server = stack.enter_context(
+            running_prometheus(tmp_path_factory.mktemp("prometheus"), fixed(targets), groups)
+        )
         wait_for_samples(server, targets)
         yield server
 
@@ -219,18 +221,6 @@ def wait_for_samples(server: Prometheus, targets: list[Target]) -> None:
         time.sleep(0.5)
 
 
-def filled(text: str) -> str:
-    """A query as Grafana sends it."""
-    return re.sub(r"\$(\w+)", lambda found: SUBSTITUTES[found[1]], text)
-
-
-BOARDS = {path.stem: json.loads(path.read_text()) for path in (CHART / "files" / "dashboards").glob("*.json")}
-QUERIES = [
-    pytest.param(target, id=f"{name}-{panel['id']}-{target['refId']}-{panel['title']}")
-    for name, board in BOARDS.items()
-    for panel in board["panels"]
-    for target in panel.get("targets", ())
-]
 VARIABLES = [
     pytest.param(variable, id=f"{name}-{variable['name']}")
     for name, board in BOARDS.items()
@@ -239,21 +229,19 @@ VARIABLES = [
 ]
 
 
-@pytest.mark.parametrize("target", QUERIES)
-def test_every_dashboard_query_returns_data(prometheus: Prometheus, target: dict[str, Any]):
-    expr = filled(target["expr"])
-    found = prometheus.now(expr) if target["instant"] else prometheus.recently(expr, 4)
-    samples = [sample for series in found for sample in series.get("values", [series.get("value")])]
-    assert samples, expr
-    assert any(math.isfinite(float(value)) for _, value in samples), expr
-    for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.id)
+def test_every_dashboard_query_returns_data(prometheus: Prometheus, query: Query):
+    expr = query.expr(SUBSTITUTES)
+    found = prometheus.now(expr) if query.target["instant"] else prometheus.recently(expr, 4)
+    assert has_data(found), expr
+    for label in re.findall(r"{{(\w+)}}", query.target["legendFormat"]):
         assert all(series["metric"].get(label) for series in found), f"{expr} has no label {label}"
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_every_variable_has_values(prometheus: Prometheus, variable: dict[str, Any]):
     selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
-    assert CHOSEN[variable["name"]] in prometheus.label_values(label, filled(selector))
+    assert CHOSEN[variable["name"]] in prometheus.label_values(label, filled(selector, SUBSTITUTES))
 
 
 def rules(prometheus: Prometheus) -> dict[str, dict[str, Any]]:

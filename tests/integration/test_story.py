@@ -22,6 +22,13 @@ from fixtures.serving import make_base
 TESTS = Path(__file__).parents[1]
 OPTIMIZER = {"steps": 3000, "batchSize": 16, "learningRate": 0.5, "rank": 16, "subspaces": 8}
 
+# No record is unusable here, no pod fails, no replica fails to switch.
+DID_NOT_HAPPEN = {
+    "resource-26-A-Records set aside",
+    "resource-27-A-Failed pods",
+    "serving-13-A-Failed attempts",
+}
+
 
 def toys(folder: Path, endpoint: str) -> Cast:
     """A cast without an engine: `zo` and the server know the toy model only."""
@@ -58,6 +65,14 @@ def test_the_story(seaweed_server: S3Service, tmp_path: Path, capsys: pytest.Cap
     assert found["pods_run"]["runtime"] == 4
     assert found["pods_run"]["check"] >= 2
     assert found["failed_requests"] == 0
+    watched = found["prometheus"]
+    assert watched["targets"] == {
+        "zofinetune-metrics": 1,
+        "zofinetune-system/zofinetune-runs": 4,
+        "zofinetune-system/zofinetune-serving": 2,
+    }
+    assert "ZOFineTuneRolledBack" in watched["alerts"]
+    assert set(watched["queries_without_data"]) <= DID_NOT_HAPPEN
     lines = capsys.readouterr().out.splitlines()
     assert any("RolledBack" in line and "v" in line.split()[1] for line in lines)
     assert "<svg" in draw("t", timeline.samples, timeline.entries)

@@ -107,7 +107,7 @@ def _rounds(made: Dashboard) -> Dashboard:
                 "Gain over the served version",
                 "none",
                 "What the gate measured, in its metric; positive is better.",
-                (f"zo_gate_gain{RUN}", "{{set}}"),
+                (f"max by (set) (zo_resource_gate_gain{{{WHERE}}})", "{{set}}"),
             )
         )
         .with_panel(

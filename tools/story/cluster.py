@@ -1,4 +1,5 @@
-"""The cluster of the story: the tests' API server, the real operator as a process, a node that really runs pods."""
+"""The cluster of the story: the tests' API server, the real operator as a process, a node that really runs pods, and
+a Prometheus that watches."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import kmock
 from tools.story.cast import Cast
 from tools.story.manifests import NAME, Object
+from tools.story.monitoring import monitored
 from tools.story.timeline import Timeline
 
 from fakes.kube import FakeKube
@@ -19,6 +21,8 @@ from fakes.kube_node import Node, running
 from fakes.kube_workloads import Workloads
 from fakes.node_process import Process
 from fakes.operator_process import variables
+from fixtures.prometheus import Prometheus
+from fixtures.seaweed import free_ports
 from zo_operator import names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,8 +44,11 @@ class StoryFailed(Exception):
 class Cluster:
     """What the story does with the cluster, and sees of it."""
 
-    def __init__(self, kube: FakeKube, node: Node, operator: Process, timeline: Timeline) -> None:
-        self.kube, self.node, self._operator, self._timeline = kube, node, operator, timeline
+    def __init__(
+        self, kube: FakeKube, node: Node, operator: Process, prometheus: Prometheus, timeline: Timeline
+    ) -> None:
+        self.kube, self.node, self.prometheus = kube, node, prometheus
+        self._operator, self._timeline = operator, timeline
         self._told: set[str] = set()
 
     def resource(self) -> Object:
@@ -99,14 +106,17 @@ async def cluster(cast: Cast, folder: Path, timeline: Timeline) -> AsyncIterator
     async with FakeKube() as kube, kmock.Server(kube):
         node = Node(kube, folder / "pods", ROOT, cast.image)
         command = [sys.executable, "-m", "zo_operator", "--poll-seconds=1", "--log-format=text"]
-        operator = Process(command, variables(kube, folder / "kubeconfig"), ROOT, folder / "operator.log", 30.0)
-        made = Cluster(kube, node, operator, timeline)
-        await operator.start()
-        try:
-            async with running(node), beside(_control(Workloads(kube, hold_termination=True)), made.relay()):
-                yield made
-        finally:
-            await operator.end()
+        (port,) = free_ports(1)
+        given = variables(kube, folder / "kubeconfig") | {"ZO_OPERATOR_METRICS_PORT": str(port)}
+        operator = Process(command, given, ROOT, folder / "operator.log", 30.0)
+        async with monitored(folder / "prometheus", kube, port) as prometheus:
+            made = Cluster(kube, node, operator, prometheus, timeline)
+            await operator.start()
+            try:
+                async with running(node), beside(_control(Workloads(kube, hold_termination=True)), made.relay()):
+                    yield made
+            finally:
+                await operator.end()
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from tools.story import manifests
 from tools.story.cast import Cast
 from tools.story.clients import Clients
 from tools.story.cluster import Cluster, StoryFailed, beside, cluster
+from tools.story.monitoring import seen
 from tools.story.scenario import Story
 from tools.story.servers import answers
 from tools.story.shop import Shop
@@ -43,7 +44,8 @@ async def perform(cast: Cast, out: Path, s3: S3Service, timeline: Timeline) -> d
             raise StoryFailed(f"{len(clients.failures)} requests failed, the first: {clients.failures[0]}")
         for command in (["verify"], ["report", "--out", str(out / "report.html")]):
             await asyncio.to_thread(zo, s3, *command, f"s3://{bucket}/log")
-        return summary(story)
+        watched = await asyncio.to_thread(seen, home.prometheus, timeline.now)
+        return summary(story) | {"prometheus": watched}
 
 
 def zo(s3: S3Service, *arguments: str) -> None:

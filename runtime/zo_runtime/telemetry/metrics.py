@@ -29,7 +29,6 @@ class RunMetrics:
         self._flushed_at = clock()
         self._define_steps()
         self._define_results()
-        self._define_gate()
 
     def _define_steps(self) -> None:
         self._step = self._gauge("zo_step", "Last finished step.")
@@ -67,22 +66,6 @@ class RunMetrics:
         )
         build = Info("zo_build", "Version of zofinetune.", ("run",), registry=self.registry)
         build.labels(self._run).info({"version": __version__})
-
-    def _define_gate(self) -> None:
-        labels = ("run", "set")
-        self._gate_accepted = self._gauge("zo_gate_accepted", "Whether the gate accepted the last version: 1 or 0.")
-        self._gate_gain = Gauge(
-            "zo_gate_gain",
-            "Mean gain of the candidate over the served version, in the gate's metric; positive is better.",
-            labels,
-            registry=self.registry,
-        )
-        self._gate_p_value = Gauge(
-            "zo_gate_p_value",
-            "One-sided p-value of the gain against the gate's margin.",
-            labels,
-            registry=self.registry,
-        )
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, ("run",), registry=self.registry)
@@ -131,16 +114,6 @@ class RunMetrics:
         """Count a published version."""
         self._publishes.labels(self._run).inc()
 
-    def set_verdict(self, verdict: Verdict) -> None:
-        """What the gate said, and on which numbers; nothing where there is no gate."""
-        if verdict.reason == "Ungated":
-            return
-        self._gate_accepted.labels(self._run).set(verdict.accepted)
-        for name, found in (("held_out", verdict.held_out), ("regression", verdict.regression)):
-            if found is not None:
-                self._gate_gain.labels(self._run, name).set(found.gain)
-                self._gate_p_value.labels(self._run, name).set(found.p_value)
-
     def add_quarantined(self, counts: Mapping[str, int]) -> None:
         """Count records that were set aside, by kind of reason."""
         for reason, count in counts.items():
@@ -179,7 +152,7 @@ class MetricsObserver:
         self._metrics.add_publish()
 
     def on_verdict(self, verdict: Verdict) -> None:
-        self._metrics.set_verdict(verdict)
+        """The operator's metrics have it: this process ends before it could be scraped once more."""
 
     def on_quarantine(self, counts: Mapping[str, int]) -> None:
         self._metrics.add_quarantined(counts)

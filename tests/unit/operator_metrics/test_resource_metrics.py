@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tools.chart import ROOT
 
 from zo_operator.api.status import Status
-from zo_operator.resource_metrics import FRESH, IN_A_ROW, ROUND, STATUS, ResourceCollector
+from zo_operator.resource_metrics import FRESH, IN_A_ROW, ROUND, STATUS, VERDICT, ResourceCollector
 
 SCHEMA = yaml.safe_load((ROOT / "crds" / "zofinetunes.yaml").read_text())["spec"]["versions"][0]["schema"]
 STATUS_SCHEMA = SCHEMA["openAPIV3Schema"]["properties"]["status"]
@@ -52,7 +52,8 @@ def schema_at(schema: dict[str, Any], path: str) -> dict[str, Any]:
 def test_every_path_is_a_number_or_a_time_of_the_crd():
     rounds = STATUS_SCHEMA["properties"]["rounds"]["items"]
     fresh = schema_at(STATUS_SCHEMA, "schedule.fresh")
-    for schema, table in ((STATUS_SCHEMA, STATUS), (rounds, ROUND), (fresh, FRESH)):
+    sets = [(schema_at(rounds, f"verdict.{part}"), VERDICT) for part in ("heldOut", "regression")]
+    for schema, table in ((STATUS_SCHEMA, STATUS), (rounds, ROUND), (fresh, FRESH), *sets):
         for _, _, path in table:
             found = schema_at(schema, path)
             assert found["type"] in ("integer", "number") or found.get("format") == "date-time", path
@@ -131,6 +132,31 @@ def test_rounds_in_a_row_are_counted_from_the_newest(outcomes, rejected, failed,
     assert found["failed_rounds_in_a_row"] == {"r0": failed}
     said = {key for key, value in found.get("last_outcome", {}).items() if value}
     assert said == ({f"r0/{last}"} if last else set())
+
+
+def test_the_newest_verdict_of_a_gate_is_told_with_its_sets_and_no_others():
+    better = {"gain": 0.5, "pValue": 0.01}
+    rejected = {"accepted": False, "reason": "Regressed", "heldOut": better}
+    older = {"accepted": True, "reason": "Improved", "heldOut": better, "regression": {"gain": -0.25, "pValue": 0.75}}
+    ungated = {"accepted": True, "reason": "Ungated"}
+    assert not [name for name in scrape({"rounds": [{"number": 1, "verdict": ungated}]}) if name.startswith("gate")]
+    found = scrape(
+        {
+            "rounds": [
+                {"number": 4},
+                {"number": 3, "verdict": ungated},
+                {"number": 2, "verdict": rejected},
+                {"number": 1, "verdict": older},
+            ]
+        }
+    )
+    assert {name: of for name, of in found.items() if name.startswith("gate")} == {
+        "gate_accepted": {"r0": 0.0},
+        "gate_gain": {"r0/held_out": 0.5},
+        "gate_p_value": {"r0/held_out": 0.01},
+    }
+    found = scrape({"rounds": [{"number": 1, "verdict": older}]})
+    assert found["gate_gain"] == {"r0/held_out": 0.5, "r0/regression": -0.25}
 
 
 def test_the_newest_round_that_says_it_is_read():

@@ -9,7 +9,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from zo_runtime.records import EvaluationRecord, FlushRecord, PublishRecord, StepRecord
-from zo_runtime.rounds.contract import Comparison, Verdict
 from zo_runtime.telemetry.metrics import MetricsObserver, RunMetrics
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -30,12 +29,6 @@ def step(number: int = 1, **changes: object) -> StepRecord:
     return StepRecord(**(values | changes))  # type: ignore[arg-type]
 
 
-def compared(gain: float, p_value: float) -> Comparison:
-    return Comparison(
-        metric="loss", examples=9, candidate=0.5, served=0.5 + gain, gain=gain, margin=0.0, p_value=p_value
-    )
-
-
 def samples(metrics: RunMetrics, accept: str = "") -> dict[str, float]:
     """Value by `name` or `name{labels but run}`; asserts that every sample carries the run."""
     found = {}
@@ -46,23 +39,6 @@ def samples(metrics: RunMetrics, accept: str = "") -> dict[str, float]:
             rest = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
             found[sample.name + (f"{{{rest}}}" if rest else "")] = sample.value
     return found
-
-
-def test_a_verdict_is_absent_until_there_is_one() -> None:
-    metrics = RunMetrics("demo")
-    observer = MetricsObserver(metrics)
-    observer.on_verdict(Verdict(accepted=True, reason="Ungated"))
-    assert not [name for name in samples(metrics) if name.startswith("zo_gate")]
-    observer.on_verdict(
-        Verdict(accepted=False, reason="Regressed", held_out=compared(0.5, 0.01), regression=compared(-0.25, 0.75))
-    )
-    assert {name: value for name, value in samples(metrics).items() if name.startswith("zo_gate")} == {
-        "zo_gate_accepted": 0,
-        "zo_gate_gain{set=held_out}": 0.5,
-        "zo_gate_gain{set=regression}": -0.25,
-        "zo_gate_p_value{set=held_out}": 0.01,
-        "zo_gate_p_value{set=regression}": 0.75,
-    }
 
 
 def test_events_become_metrics() -> None:
