@@ -34,11 +34,11 @@ from bench.machine import machine
 from bench.report import Summary, bar_chart
 from zo_runtime.device.bank import DeviceBank
 from zo_runtime.device.draws import make_draws
-from zo_runtime.device.pieces import all_factors
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import round_coefficient
 from zo_runtime.zo.layout import BankLayout, TensorShape
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import all_factors
 
 METHOD = Method(seed=3, interval=50, directions=1, epsilon=2.0**-10)
 SMALL = BankLayout(tuple(TensorShape(f"m.{i}.q_proj", 96, 64) for i in range(4)), rank=2, subspaces=4)

@@ -54,5 +54,7 @@ def run(manifest: str, trace: Path | None) -> None:
     with stop_on_signals() as stop_requested:
         observers = [] if trace is None else [StepProfiler(trace, lambda text: print(text, file=sys.stderr))]
         result = Job(document, base, stop_requested, place, observers).run()
+        for profiler in observers:
+            profiler.finish()
     write_termination_message(result)
     print(result.model_dump_json(exclude={"message", "exit_code"}))

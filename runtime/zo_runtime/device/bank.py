@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from zo_runtime.device.draws import MakeDraws, make_draws
-from zo_runtime.device.pieces import all_bases, all_factors
 from zo_runtime.zo.bank import Bank, runs_of_one_subspace
 from zo_runtime.zo.directions import BASIS
 from zo_runtime.zo.layout import BankLayout, subspace_of
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import Piece, all_bases, all_factors, total
+from zo_runtime.zo.shards import Shard
 
 
 class DeviceBank:
-    """B_k of every layer as one float32 tensor [K, subspace_size] on a device, with the momentum if any."""
+    """Pieces of every B_k, all of them unless others are named, as one float32 tensor [K, total] on a device, with
+    the momentum if any."""
 
-    def __init__(self, layout: BankLayout, method: Method, device: torch.device, make: MakeDraws = make_draws):
-        shape = (layout.subspaces, layout.subspace_size)
+    def __init__(
+        self,
+        layout: BankLayout,
+        method: Method,
+        device: torch.device,
+        make: MakeDraws = make_draws,
+        pieces: Sequence[Piece] | None = None,
+    ):
+        self._pieces = tuple(all_factors(layout) if pieces is None else pieces)
+        shape = (layout.subspaces, total(self._pieces))
         self._layout, self._method, self._device, self._make = layout, method, device, make
         self.step = 0
         self._values = torch.zeros(shape, device=device)
         self._momentum = None if method.momentum is None else torch.zeros(shape, device=device)
-        self._draws = make(all_factors(layout), device)
+        self._draws = make(self._pieces, device)
         self._bases: tuple[int, tuple[torch.Tensor, ...]] | None = None
 
     def apply(self, updates: Iterable[Update]) -> None:
@@ -39,11 +49,11 @@ class DeviceBank:
             self.step = run[-1].step
 
     def subspace(self, k: int) -> torch.Tensor:
-        """All B_k, flat."""
+        """B_k of all pieces, flat."""
         return self._values[k]
 
     def direction(self, step: int, direction: int) -> torch.Tensor:
-        """All U of one direction, flat."""
+        """One direction's U of all pieces, flat."""
         return self._draws.draw(self._method, step, direction)
 
     def basis(self, tensor: int, k: int) -> torch.Tensor:
@@ -55,8 +65,13 @@ class DeviceBank:
             self._bases = k, tuple(part.view(rank, -1) for part in parts)
         return self._bases[1][tensor]
 
+    def shard(self) -> Shard:
+        """The state, in host memory."""
+        momentum = None if self._momentum is None else self._momentum.cpu().numpy()
+        return Shard(self.step, self._pieces, self._values.cpu().numpy(), momentum)
+
     def digest(self) -> str:
-        """`Bank.digest` of the same state."""
+        """`Bank.digest` of the same state, of one that holds all pieces."""
         sha = hashlib.sha256(self._layout.digest_header(self.step))
         for array in (self._values, self._momentum):
             for row in () if array is None else array:  # one subspace at a time in host memory

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import torch
 
-from zo_runtime.device.pieces import Piece
 from zo_runtime.device.torch_draws import TorchDraws
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import Piece
 
 
 class Draws(Protocol):

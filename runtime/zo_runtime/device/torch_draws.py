@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import torch
 
-from zo_runtime.device.pieces import Piece
 from zo_runtime.zo.directions import BLOCKS_PER_TILE, TILE
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.philox import MULTIPLIERS, ROUNDS, WEYL, split_seed
+from zo_runtime.zo.pieces import Piece
 
 _MASK = 0xFFFFFFFF
 

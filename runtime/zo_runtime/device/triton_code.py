@@ -1,6 +1,6 @@
 """The Triton kernel: draws directions and adds them to the bank, many steps in one launch.
 
-A program owns a run of tiles of one layer (`pieces.block_table`), reads its numbers once, applies every step of the
+A program owns a run of tiles of one layer (`blocks.block_table`), reads its numbers once, applies every step of the
 script to them in registers, and writes them once. A thread has counters of its own, and so all of a tile's numbers
 that come from them: number `lane + 16 h` of a tile is half-word h of the tile's block `lane`.
 

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from zo_runtime.device.pieces import Piece, block_table, total
+from zo_runtime.device.blocks import block_table
 from zo_runtime.device.triton_code import apply_script
 from zo_runtime.zo.directions import BLOCKS_PER_TILE
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.philox import split_seed
+from zo_runtime.zo.pieces import Piece, total
 
 TILES = 8
 """Tiles that one program holds in registers: 1024 numbers."""

@@ -8,7 +8,7 @@ from zo_runtime.planning.devices import Device
 from zo_runtime.planning.facts import ModelFacts
 from zo_runtime.planning.work import Work
 from zo_runtime.scoring.sizing import cpu_kv_cache_bytes
-from zo_runtime.zo.layout import BankLayout
+from zo_runtime.zo.layout import BankLayout, TensorShape
 
 # Layers that vLLM splits by their inputs under tensor parallelism; all others by their outputs.
 _ROW_PARALLEL = ("o_proj", "out_proj", "down_proj", "fc2", "c_proj")
@@ -61,7 +61,7 @@ def memory(facts: ModelFacts, layout: BankLayout, sizes: Sizes, work: Work, devi
     return Memory(
         weights=facts.weight_bytes / shards,
         adapter_slots=sizes.slots * slot_bytes(layout, sizes.slot_rank, value, shards),
-        bank=_BANK_BYTES * layout.subspace_size * (copies * layout.subspaces + 1),
+        bank=_BANK_BYTES * _numbers(layout, shards) * (copies * layout.subspaces + 1),
         kv_cache=cpu_kv_cache_bytes(sizes.max_length) if device.is_cpu else kv_cache,
         activations=batch * outputs * value,
         logits=min(rows, sizes.batched_tokens) * facts.vocabulary * _LOGIT_BYTES / shards,
@@ -69,13 +69,22 @@ def memory(facts: ModelFacts, layout: BankLayout, sizes: Sizes, work: Work, devi
     )
 
 
+def _numbers(layout: BankLayout, shards: int) -> float:
+    """Numbers of one subspace that a rank holds: its rows of B; all rows where the layer is split by its inputs."""
+    rows = (t.out_features if _by_inputs(t) else t.out_features / shards for t in layout.tensors)
+    return layout.rank * sum(rows)
+
+
+def _by_inputs(tensor: TensorShape) -> bool:
+    return tensor.name.rsplit(".", 1)[-1] in _ROW_PARALLEL
+
+
 def slot_bytes(layout: BankLayout, rank: int, value_bytes: int, shards: int = 1) -> float:
     """One adapter slot: A and B of every adapted layer. Tensor parallelism splits one of the two."""
     size = 0.0
     for tensor in layout.tensors:
-        by_inputs = tensor.name.rsplit(".", 1)[-1] in _ROW_PARALLEL
         split, whole = tensor.in_features, tensor.out_features
-        if not by_inputs:
+        if not _by_inputs(tensor):
             split, whole = whole, split
         size += rank * value_bytes * (split / shards + whole)
     return size

@@ -36,6 +36,16 @@ class StepProfiler(Observers):
         elif self._seen == WARM_UP + STEPS:
             self._end()
 
+    def finish(self) -> None:
+        """The run has ended: say so if it was too short to be profiled."""
+        if self._seen < WARM_UP + STEPS:
+            if self._profiler is not None:
+                self._profiler.stop()
+                self._profiler = None
+            self._say(
+                f"--profile: no trace, for this run took {self._seen} steps and a profile needs {WARM_UP + STEPS}"
+            )
+
     def _begin(self) -> None:
         import torch  # noqa: PLC0415 - the engine has loaded it by now
         from torch.profiler import ProfilerActivity, profile  # noqa: PLC0415

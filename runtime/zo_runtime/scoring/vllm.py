@@ -26,6 +26,7 @@ from zo_runtime.scoring.shapes import quantization_method
 from zo_runtime.vllm_ext.compat import shield_llvmlite
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.shards import ShardsDiffer, assemble
 
 logger = logging.getLogger(__name__)
 
@@ -109,11 +110,13 @@ class VllmScorer:
         self._set_up()
 
     def digest(self) -> str:
-        """`Scorer.digest`; ranks of a tensor-parallel group must agree."""
-        digests = set(self._llm.collective_rpc("zo_digest"))
-        if len(digests) != 1:
-            raise EngineFailed(f"the ranks of the engine hold different banks: {', '.join(sorted(digests))}")
-        return str(digests.pop())
+        """`Scorer.digest`. The ranks of a tensor-parallel group hold parts, which have to make up one bank."""
+        if self._ranks == 1:
+            return str(self._llm.collective_rpc("zo_digest")[0])
+        try:
+            return assemble(self._layout, self._method, self._llm.collective_rpc("zo_shard")).digest()
+        except ShardsDiffer as error:
+            raise EngineFailed(f"the ranks of the engine do not hold one bank: {error}") from error
 
     def close(self) -> None:
         """Stop the engine."""
@@ -128,6 +131,7 @@ class VllmScorer:
             ranks = self._llm.collective_rpc("zo_setup", args=(wire, asdict(self._method), slots))
         except RuntimeError as error:  # another process's exceptions arrive as RuntimeError
             raise UnsupportedModel(f"spec.model.name: {self._name}: {error}") from error
+        self._ranks = len(ranks)
         self.direct = all(rank["direct"] for rank in ranks)
         where = f"{_platform()}, over {len(ranks)} ranks" if len(ranks) > 1 else _platform()
         logger.info("LoRA on %s: %s layers through %s", where, ranks[0]["layers"], ranks[0]["lora"])

@@ -1,4 +1,4 @@
-"""The bank on the device that scores: the same bits as `zo.bank.Bank`, as flat torch tensors."""
+"""A rank's pieces of the bank on the device that scores: the same bits as `zo.bank.Bank`, as flat torch tensors."""
 
 from __future__ import annotations
 
@@ -12,32 +12,37 @@ from zo_runtime.zo.background import Ahead
 from zo_runtime.zo.bank import Bank, Floats
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import Piece
+from zo_runtime.zo.shards import Shard
 
 
 class Replica(Protocol):
-    """A bank whose parts are read as tensors on one device."""
+    """Pieces of a bank, read as tensors on one device."""
 
     def apply(self, updates: Sequence[Update]) -> None:
         """Apply the next updates."""
 
     def subspace(self, k: int) -> torch.Tensor:
-        """All B_k, flat, float32 [subspace_size]."""
+        """B_k of all pieces, flat, float32 [total]."""
 
     def direction(self, step: int, direction: int) -> torch.Tensor:
-        """All U of one direction, flat, float32 [subspace_size]."""
+        """One direction's U of all pieces, flat, float32 [total]."""
 
     def basis(self, tensor: int, k: int) -> torch.Tensor:
         """A_k of one layer, float32 [r, in]."""
 
     def digest(self) -> str:
-        """`Bank.digest` of the same state."""
+        """`Bank.digest` of the same state, of a replica that holds all pieces."""
+
+    def shard(self) -> Shard:
+        """The state, in host memory."""
 
 
 class HostReplica:
     """On the CPU the bank itself serves, through views: its kernels are native already."""
 
-    def __init__(self, layout: BankLayout, method: Method, threads: int):
-        self._bank, self._threads = Bank(layout, method), threads
+    def __init__(self, layout: BankLayout, method: Method, pieces: Sequence[Piece], threads: int):
+        self._bank, self._threads = Bank(layout, method, pieces), threads
         self._ahead = Ahead(self._draw, method.directions)
 
     def apply(self, updates: Sequence[Update]) -> None:
@@ -54,7 +59,7 @@ class HostReplica:
         return torch.from_numpy(self._ahead.take(step, direction))
 
     def _draw(self, step: int, direction: int) -> Floats:
-        return self._bank.whole_direction(step, direction, self._threads)
+        return self._bank.flat_direction(step, direction, self._threads)
 
     def basis(self, tensor: int, k: int) -> torch.Tensor:
         return torch.from_numpy(self._bank.basis(tensor, k))
@@ -62,9 +67,13 @@ class HostReplica:
     def digest(self) -> str:
         return self._bank.digest()
 
+    def shard(self) -> Shard:
+        bank = self._bank
+        return Shard(bank.step, bank.pieces, bank.values, bank.momentum)
 
-def make_replica(layout: BankLayout, method: Method, device: torch.device) -> Replica:
+
+def make_replica(layout: BankLayout, method: Method, pieces: Sequence[Piece], device: torch.device) -> Replica:
     """The replica for a worker's device."""
     if device.type == "cpu":
-        return HostReplica(layout, method, threads=torch.get_num_threads())
-    return DeviceBank(layout, method, device)
+        return HostReplica(layout, method, pieces, threads=torch.get_num_threads())
+    return DeviceBank(layout, method, device, pieces=pieces)

@@ -17,6 +17,7 @@ from vllm.lora.utils import parse_fine_tuned_lora_name
 
 from zo_runtime.errors import UnsupportedModel
 from zo_runtime.zo.layout import BankLayout
+from zo_runtime.zo.pieces import Piece, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +57,20 @@ class Target:
 
 
 class ColumnWriter:
-    """Writes one flat B of a subspace, all layers one after another, into rank columns of slots.
+    """Writes one flat B of a subspace, the rows that this rank holds of all layers one after another, into rank
+    columns of slots.
 
     A step writes hundreds of small matrices three times over, so the views on both ends are made once and the
     copies go out in one call.
     """
 
-    def __init__(self, targets: Sequence[Target], layout: BankLayout, dtype: torch.dtype, device: torch.device):
-        sizes = [tensor.out_features * layout.rank for tensor in layout.tensors]
-        self._staging = torch.zeros(sum(sizes), dtype=dtype, device=device)
-        whole = [part.view(-1, layout.rank) for part in self._staging.split(sizes)]
-        self._targets, self._rank = targets, layout.rank
-        self._rows = [target.rows_of_b(len(b)) for target, b in zip(targets, whole, strict=True)]
-        self._parts = [b[start:end] for b, runs in zip(whole, self._rows, strict=True) for start, end in runs]
+    def __init__(
+        self, targets: Sequence[Target], pieces: Sequence[Piece], rank: int, dtype: torch.dtype, device: torch.device
+    ):
+        self._staging = torch.zeros(total(pieces), dtype=dtype, device=device)
+        self._parts = [part.view(-1, rank) for part in self._staging.split([piece.size for piece in pieces])]
+        self._targets, self._rank = targets, rank
+        self._rows = [[p.size // rank for p in pieces if p.tensor == i] for i in range(len(targets))]
         self._columns: dict[tuple[int, int], list[torch.Tensor]] = {}
 
     def write(self, slots: Iterable[int], column: int, flat: torch.Tensor, scale: float = 1.0) -> None:
@@ -80,10 +82,9 @@ class ColumnWriter:
     def _views(self, slot: int, column: int) -> list[torch.Tensor]:
         if (slot, column) not in self._columns:
             views = self._columns[slot, column] = []
-            for target, runs in zip(self._targets, self._rows, strict=True):
-                sizes = [end - start for start, end in runs]
+            for target, rows in zip(self._targets, self._rows, strict=True):
                 columns = target.columns_of_b(slot, column, self._rank)
-                views.extend(columns[: sum(sizes)].split(sizes))
+                views.extend(columns[: sum(rows)].split(rows))
         return self._columns[slot, column]
 
 

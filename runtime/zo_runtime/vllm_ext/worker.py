@@ -1,7 +1,7 @@
 """The worker extension: vLLM mixes it into its worker (`worker_extension_cls`), the scorer calls it by name.
 
-Only step numbers and scalars come in, only scalars and strings go out. Each rank of a tensor-parallel group does
-the same and so holds the same bank; vLLM's own slicing makes the shards.
+Only step numbers and scalars come in, only scalars and strings go out; and a rank's part of the bank, when all parts
+are to be compared. Each rank of a tensor-parallel group draws and holds the rows that vLLM's own slicing gives it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from zo_runtime.vllm_ext.slot_request import slot_request
 from zo_runtime.vllm_ext.slots import ColumnWriter, Target, find_targets
 from zo_runtime.zo.layout import FLOAT16_SHIFT, BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import rows_of_factors
+from zo_runtime.zo.shards import Shard
 
 # A spawned worker (tensor parallelism) imports this module just before it starts.
 shield_llvmlite()
@@ -75,8 +77,12 @@ class ZOWorkerExtension:
         return self._direct.logits(prompts)
 
     def zo_digest(self) -> str:
-        """Digest of this worker's bank."""
+        """Digest of this worker's bank, where it is the only rank."""
         return self._zo.replica.digest()
+
+    def zo_shard(self) -> Shard:
+        """This rank's part of the bank."""
+        return self._zo.replica.shard()
 
 
 class _Slots:
@@ -89,12 +95,14 @@ class _Slots:
         if manager.lora_index_to_id[:slots] != [slot_request(i).lora_int_id for i in range(slots)]:
             raise RuntimeError(f"vLLM gave the probes the slots {manager.lora_index_to_id}")
         self.slots = range(slots)
-        self.replica: Replica = make_replica(layout, method, manager.device)
+        rows = [target.rows_of_b(t.out_features) for target, t in zip(self.targets, layout.tensors, strict=True)]
+        pieces = rows_of_factors(layout, rows)
+        self.replica: Replica = make_replica(layout, method, pieces, manager.device)
         self.dtype = manager.lora_config.lora_dtype
         self.shift = FLOAT16_SHIFT if self.dtype == torch.float16 else 1.0
         probe = (layout.adapter_rank, layout.adapter_rank + layout.rank)
         self.wrapper = use_runwise_lora(manager, probe[1], probe)
-        self._writer = ColumnWriter(self.targets, layout, self.dtype, manager.device)
+        self._writer = ColumnWriter(self.targets, pieces, layout.rank, self.dtype, manager.device)
         self._probe_column = layout.adapter_rank
         self._probed_subspace: int | None = None
         self._clean = False

@@ -23,6 +23,7 @@ from zo_runtime.zo import native
 from zo_runtime.zo.directions import Stream, basis_stream
 from zo_runtime.zo.layout import BankLayout, subspace_of
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import Piece, all_factors, total
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,13 +34,15 @@ _NUMBERS_WORTH_A_THREAD = 2**21
 class Bank:
     """B_k of every layer as one float32 array [K, subspace_size], with the momentum of the same shape if any.
 
-    `step` is the last update that was applied; 0 at the start, when every B_k is zero.
+    With `pieces`, those alone, one after another [K, total]. `step` is the last update that was applied; 0 at the
+    start, when every B_k is zero.
     """
 
-    def __init__(self, layout: BankLayout, method: Method):
-        shape = (layout.subspaces, layout.subspace_size)
+    def __init__(self, layout: BankLayout, method: Method, pieces: Sequence[Piece] | None = None):
+        self.pieces = tuple(all_factors(layout) if pieces is None else pieces)
+        shape = (layout.subspaces, total(self.pieces))
         self.layout, self.method, self.step = layout, method, 0
-        self._offsets = np.array(layout.offsets, np.int64)
+        self._table = native.table_of(self.pieces)
         self.values: Floats = np.zeros(shape, np.float32)
         self.momentum: Floats | None = None if method.momentum is None else np.zeros(shape, np.float32)
 
@@ -50,7 +53,7 @@ class Bank:
         return native.draw(stream, self.layout.rank * in_features).reshape(self.layout.rank, in_features)
 
     def factor(self, tensor: int, subspace: int) -> Floats:
-        """B_k (out x r) of one layer, as a view."""
+        """B_k (out x r) of one layer, as a view; of a whole bank."""
         start, end = self.layout.offsets[tensor : tensor + 2]
         return self.values[subspace, start:end].reshape(-1, self.layout.rank)
 
@@ -60,12 +63,12 @@ class Bank:
         stream = Stream(self.method.seed, tensor, step, direction, self.method.distribution)
         return native.draw(stream, size).reshape(-1, self.layout.rank)
 
-    def whole_direction(self, step: int, direction: int, threads: int = 1) -> Floats:
-        """U of every layer, flat [subspace_size]."""
-        out = np.empty(self.layout.subspace_size, np.float32)
+    def flat_direction(self, step: int, direction: int, threads: int = 1) -> Floats:
+        """U of every piece, flat [total]."""
+        out = np.empty(self.values.shape[1], np.float32)
 
-        def some(layers: range) -> None:
-            native.draw_layers(out, self._offsets, layers, step, direction, self.method)
+        def some(pieces: range) -> None:
+            native.draw_pieces(out, self._table, pieces, step, direction, self.method)
 
         self._share(some, threads, numbers=out.size)
         return out
@@ -78,10 +81,10 @@ class Bank:
             self.step = run[-1].step
 
     def apply_drawn(self, update: Update, directions: Sequence[Floats]) -> None:
-        """Apply one update whose directions, as `whole_direction` gives them, are at hand: the bits of `apply`."""
+        """Apply one update whose directions, as `flat_direction` gives them, are at hand: the bits of `apply`."""
         _require_next(update, self.step, self.method.directions)
         k = subspace_of(update.step, self.method.interval, self.layout.subspaces)
-        values, product = self.values[k], np.empty(self.layout.subspace_size, np.float32)
+        values, product = self.values[k], np.empty(self.values.shape[1], np.float32)
         momentum = None if self.momentum is None else self.momentum[k]
         if momentum is not None:
             momentum *= np.float32(self.method.momentum)
@@ -101,7 +104,7 @@ class Bank:
 
     def copy(self) -> Bank:
         """Another bank in the same state."""
-        twin = Bank(self.layout, self.method)
+        twin = Bank(self.layout, self.method, self.pieces)
         twin.step = self.step
         twin.values[:] = self.values
         if self.momentum is not None and twin.momentum is not None:
@@ -109,7 +112,7 @@ class Bank:
         return twin
 
     def digest(self) -> str:
-        """SHA-256 of the step, the shapes and the values, momentum included, in a fixed order."""
+        """SHA-256 of the step, the shapes and the values, momentum included, in a fixed order; of a whole bank."""
         sha = hashlib.sha256(self.layout.digest_header(self.step))
         for array in (self.values, self.momentum):
             if array is not None:
@@ -122,19 +125,20 @@ class Bank:
         momentum = None if self.momentum is None else self.momentum[k]
         steps = native.steps_of(run, self.method)
 
-        def some(layers: range) -> None:
-            native.apply(self.values[k], momentum, self._offsets, layers, steps, self.method)
+        def some(pieces: range) -> None:
+            native.apply(self.values[k], momentum, self._table, pieces, steps, self.method)
 
-        self._share(some, threads, numbers=len(run) * self.layout.subspace_size)
+        self._share(some, threads, numbers=len(run) * self.values.shape[1])
 
     def _share(self, work: Callable[[range], None], threads: int, numbers: int) -> None:
-        """Do the work of all layers, which draws `numbers` numbers, on as many threads as that is worth."""
+        """Do the work of all pieces, which draws `numbers` numbers, on as many threads as that is worth."""
         threads = min(threads, 1 + numbers // _NUMBERS_WORTH_A_THREAD)
         if threads == 1:
-            work(range(len(self.layout.tensors)))
+            work(range(len(self.pieces)))
             return
-        # More shares than threads, of about one size: layers differ in theirs.
-        cuts = np.searchsorted(self._offsets, np.linspace(0, self._offsets[-1], 4 * threads + 1)).tolist()
+        # More shares than threads, of about one size: pieces differ in theirs.
+        ends = np.append(self._table[:, 3], self.values.shape[1])
+        cuts = np.searchsorted(ends, np.linspace(0, ends[-1], 4 * threads + 1)).tolist()
         with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(work, (range(i, j) for i, j in itertools.pairwise(cuts) if i < j)):
                 pass

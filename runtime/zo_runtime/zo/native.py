@@ -17,6 +17,7 @@ import numpy.typing as npt
 from zo_runtime.zo.directions import BLOCKS_PER_TILE, TILE, Stream
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.philox import MULTIPLIERS, ROUNDS, WEYL, split_seed
+from zo_runtime.zo.pieces import Piece
 
 Floats = npt.NDArray[np.float32]
 
@@ -88,26 +89,30 @@ def _subtract_product(target, factor, other, size):  # type: ignore[no-untyped-d
 
 @numba.njit(nogil=True, cache=True)
 def _apply(  # type: ignore[no-untyped-def]
-    values, momentum, offsets, first, last, numbers, coefficients, rates, decays, beta, rademacher, key0, key1
+    values, momentum, table, first, last, numbers, coefficients, rates, decays, beta, rademacher, key0, key1
 ):
-    """All steps for the layers first..last - 1, tile by tile: a tile is read once, and stays in the fastest cache
-    until the last step. `values` and `momentum` are flat subspaces; `momentum` is empty where there is none."""
+    """All steps for the pieces first..last - 1, tile by tile: a tile is read once, and stays in the fastest cache
+    until the last step. `values` and `momentum` are flat, piece after piece; `momentum` is empty where there is none.
+    A piece may begin and end inside a tile: the numbers low..high - 1 of it are meant, and what stands below them is
+    computed too and not kept, for loops that begin at a constant are a third faster."""
     words = np.empty((4, BLOCKS_PER_TILE), np.uint32)
     levels = np.empty(TILE, np.int32)
     value, moment = np.zeros(TILE, np.float32), np.zeros(TILE, np.float32)
     has_momentum = momentum.shape[0] > 0
-    for tensor in range(first, last):
-        for start in range(offsets[tensor], offsets[tensor + 1], TILE):
-            block = _U32((start - offsets[tensor]) // TILE * BLOCKS_PER_TILE)
-            size = min(TILE, offsets[tensor + 1] - start)
-            value[:size] = values[start : start + size]
+    for piece in range(first, last):
+        tensor, start, stop, home = table[piece, 0], table[piece, 1], table[piece, 2], table[piece, 3]
+        for tile in range(start // TILE, (stop + TILE - 1) // TILE):
+            block = _U32(tile * BLOCKS_PER_TILE)
+            low, high = max(start - tile * TILE, 0), min(stop - tile * TILE, TILE)
+            place = home + tile * TILE - start
+            value[low:high] = values[place + low : place + high]
             if has_momentum:
-                moment[:size] = momentum[start : start + size]
+                moment[low:high] = momentum[place + low : place + high]
             for s in range(numbers.shape[0]):
                 if has_momentum:
-                    _scale(moment, beta, size)
+                    _scale(moment, beta, high)
                 if decays[s] != np.float32(1):
-                    _scale(value, decays[s], size)
+                    _scale(value, decays[s], high)
                 for j in range(coefficients.shape[1]):
                     half = np.float32(coefficients[s, j] * np.float32(0.5))  # exact, and so is half * level
                     if half == np.float32(0):
@@ -115,29 +120,41 @@ def _apply(  # type: ignore[no-untyped-def]
                     _tile_words(words, block, _U32(tensor), numbers[s], _U32(j), key0, key1)
                     _tile_levels(levels, words, rademacher)
                     if has_momentum:
-                        _add_levels(moment, half, levels, size)
+                        _add_levels(moment, half, levels, high)
                     else:
-                        _add_levels(value, -half, levels, size)
+                        _add_levels(value, -half, levels, high)
                 if has_momentum:
-                    _subtract_product(value, rates[s], moment, size)
-            values[start : start + size] = value[:size]
+                    _subtract_product(value, rates[s], moment, high)
+            values[place + low : place + high] = value[low:high]
             if has_momentum:
-                momentum[start : start + size] = moment[:size]
+                momentum[place + low : place + high] = moment[low:high]
 
 
 @numba.njit(nogil=True, cache=True)
-def _draw(out, offsets, first, last, step, direction, rademacher, key0, key1):  # type: ignore[no-untyped-def]
-    """Fill the parts of `out` that offsets[i]..offsets[i + 1] give to the tensors i = first..last - 1."""
+def _draw(out, table, first, last, step, direction, rademacher, key0, key1):  # type: ignore[no-untyped-def]
+    """Fill the parts of `out` that belong to the pieces first..last - 1."""
     words = np.empty((4, BLOCKS_PER_TILE), np.uint32)
     levels = np.empty(TILE, np.int32)
-    for tensor in range(first, last):
-        begin, end = offsets[tensor - first], offsets[tensor - first + 1]
-        for start in range(begin, end, TILE):
-            block = _U32((start - begin) // TILE * BLOCKS_PER_TILE)
-            _tile_words(words, block, _U32(tensor), step, direction, key0, key1)
+    for piece in range(first, last):
+        tensor, start, stop, home = table[piece, 0], table[piece, 1], table[piece, 2], table[piece, 3]
+        for tile in range(start // TILE, (stop + TILE - 1) // TILE):
+            _tile_words(words, _U32(tile * BLOCKS_PER_TILE), _U32(tensor), step, direction, key0, key1)
             _tile_levels(levels, words, rademacher)
-            for e in range(min(TILE, end - start)):
-                out[start + e] = np.float32(0.5) * np.float32(levels[e])
+            low, high = max(start - tile * TILE, 0), min(stop - tile * TILE, TILE)
+            place = home + tile * TILE - start + low
+            for e in range(high - low):
+                out[place + e] = np.float32(0.5) * np.float32(levels[low + e])
+
+
+Table = npt.NDArray[np.int64]
+"""A row for each piece: tensor, start, stop, and where it begins among all pieces."""
+
+
+def table_of(pieces: Sequence[Piece]) -> Table:
+    """The pieces as kernels read them, one after another."""
+    homes = np.cumsum([0, *(piece.size for piece in pieces)])
+    rows = [(p.tensor, p.start, p.stop, home) for p, home in zip(pieces, homes.tolist(), strict=False)]
+    return np.array(rows, np.int64).reshape(-1, 4)
 
 
 class Steps(NamedTuple):
@@ -164,36 +181,33 @@ def steps_of(updates: Sequence[Update], method: Method) -> Steps:
 def apply(
     values: Floats,
     momentum: Floats | None,
-    offsets: npt.NDArray[np.int64],
-    layers: range,
+    table: Table,
+    pieces: range,
     steps: Steps,
     method: Method,
 ) -> None:
-    """Apply steps to some layers of a flat subspace, in place: the arithmetic that `zo.bank` defines."""
+    """Apply steps to some pieces of a subspace, in place: the arithmetic that `zo.bank` defines."""
     key0, key1 = split_seed(method.seed)
     none = values[:0]
     _apply(
-        values, none if momentum is None else momentum, offsets, layers.start, layers.stop, *steps,
+        values, none if momentum is None else momentum, table, pieces.start, pieces.stop, *steps,
         np.float32(method.momentum or 0.0), method.distribution == "rademacher", _U32(key0), _U32(key1),
     )  # fmt: skip
 
 
-def draw_layers(
-    out: Floats, offsets: npt.NDArray[np.int64], layers: range, step: int, direction: int, method: Method
-) -> None:
-    """Draw one direction's numbers for some layers into their parts of `out`, a flat subspace."""
+def draw_pieces(out: Floats, table: Table, pieces: range, step: int, direction: int, method: Method) -> None:
+    """Draw one direction's numbers of some pieces into their parts of `out`, flat, piece after piece."""
     key0, key1 = split_seed(method.seed)
-    part = offsets[layers.start : layers.stop + 1]
     rademacher = method.distribution == "rademacher"
-    _draw(out, part, layers.start, layers.stop, _U32(step), _U32(direction), rademacher, _U32(key0), _U32(key1))
+    _draw(out, table, pieces.start, pieces.stop, _U32(step), _U32(direction), rademacher, _U32(key0), _U32(key1))
 
 
 def draw(stream: Stream, size: int) -> Floats:
     """The first `size` numbers of a stream; equal to `draw_reference`."""
-    out, whole = np.empty(size, np.float32), np.array([0, size], np.int64)
+    out, whole = np.empty(size, np.float32), table_of([Piece(stream.tensor, 0, size)])
     key0, key1 = split_seed(stream.seed)
     _draw(
-        out, whole, stream.tensor, stream.tensor + 1, _U32(stream.step), _U32(stream.direction),
+        out, whole, 0, 1, _U32(stream.step), _U32(stream.direction),
         stream.distribution == "rademacher", _U32(key0), _U32(key1),
     )  # fmt: skip
     return out

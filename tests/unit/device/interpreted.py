@@ -9,7 +9,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zo_runtime.device.bank import DeviceBank
-from zo_runtime.device.pieces import Piece, total
 from zo_runtime.device.torch_draws import TorchDraws
 from zo_runtime.device.triton_draws import TritonDraws
 from zo_runtime.zo.bank import Bank
@@ -17,6 +16,7 @@ from zo_runtime.zo.directions import BASIS, Distribution, Stream, draw_reference
 from zo_runtime.zo.estimator import round_coefficient
 from zo_runtime.zo.layout import BankLayout, TensorShape
 from zo_runtime.zo.method import Method, Update
+from zo_runtime.zo.pieces import Piece, total
 
 CPU = torch.device("cpu")
 # One program takes 1024 numbers: below, at and above a tile and a program.
@@ -95,7 +95,7 @@ def test_the_bank_has_the_reference_s_bits(
     for update in updates:
         one.apply([update])
     assert many.digest() == one.digest() == host.digest()
-    assert many.direction(previous, 1).numpy().tobytes() == host.whole_direction(previous, 1).tobytes()
+    assert many.direction(previous, 1).numpy().tobytes() == host.flat_direction(previous, 1).tobytes()
     for k in range(layout.subspaces):
         assert many.subspace(k).numpy().tobytes() == host.values[k].tobytes()
         for i in range(len(layout.tensors)):

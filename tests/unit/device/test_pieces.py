@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zo_runtime.device import draws
-from zo_runtime.device.pieces import Piece, all_bases, all_factors, block_table, total
+from zo_runtime.device.blocks import block_table
 from zo_runtime.zo.layout import BankLayout, TensorShape
+from zo_runtime.zo.pieces import Piece, all_bases, all_factors, total
 
 pieces = st.lists(
     st.builds(lambda tensor, start, size: Piece(tensor, start, start + size), st.integers(0, 9),

@@ -75,7 +75,7 @@ def test_its_ptx_has_the_reference_s_bits(method: Method, capability: int) -> No
         assert gpu.launches == -(-8 // method.interval)  # one for each run of steps in a subspace
         assert device.digest() == host.digest()
         assert np.count_nonzero(host.values) > 1000
-        assert device.direction(5, 0).numpy().tobytes() == host.whole_direction(5, 0).tobytes()
+        assert device.direction(5, 0).numpy().tobytes() == host.flat_direction(5, 0).tobytes()
         assert device.basis(1, 1).numpy().tobytes() == host.basis(1, 1).tobytes()
         before = len(gpu.compiled())
         device.apply([Update(t, 1e-4, (0.5,) * method.directions) for t in range(9, 30)])

@@ -79,6 +79,8 @@ def test_slots_bank_and_cache_have_the_sizes_of_their_tensors() -> None:
     assert found.kv_cache == (640 + 128) * 2 * 1 * 2 * 8 * 2
     # Tensor parallelism splits B of a layer that is split by outputs, and A of the other kind.
     assert slot_bytes(LAYOUT, 16, 2, shards=2) == 16 * 2 * (64 / 2 + 32 + 64 / 2 + 32)
+    halves = memory(FACTS, LAYOUT, Sizes(2, 16, False, 8192, 128, shards=2), WORK, device("H100"))
+    assert halves.bank == 4 * (64 / 2 + 32) * 2 * (4 + 1)
 
 
 def test_momentum_doubles_the_bank() -> None:

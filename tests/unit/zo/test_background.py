@@ -20,10 +20,10 @@ METHOD = Method(seed=5, interval=2, directions=2, epsilon=2.0**-10)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 1)), max_size=12))
 def test_what_was_foreseen_and_what_was_not_are_the_same_numbers(asked: list[tuple[int, int]]) -> None:
     bank = Bank(LAYOUT, METHOD)
-    ahead = Ahead(bank.whole_direction, METHOD.directions)
+    ahead = Ahead(bank.flat_direction, METHOD.directions)
     for step, direction in asked:
         taken = ahead.take(step, direction)
-        assert taken.tobytes() == bank.whole_direction(step, direction).tobytes()
+        assert taken.tobytes() == bank.flat_direction(step, direction).tobytes()
 
 
 def test_the_next_step_is_drawn_once_and_before_it_is_asked_for() -> None:
@@ -31,7 +31,7 @@ def test_the_next_step_is_drawn_once_and_before_it_is_asked_for() -> None:
 
     def draw(step: int, direction: int) -> np.ndarray:
         drawn.append((step, direction))
-        return bank.whole_direction(step, direction)
+        return bank.flat_direction(step, direction)
 
     ahead = Ahead(draw, METHOD.directions)
     for step in (1, 2, 3):
@@ -39,7 +39,7 @@ def test_the_next_step_is_drawn_once_and_before_it_is_asked_for() -> None:
             ahead.take(step, direction)
         kept = ahead.kept(step)
         assert kept is not None
-        assert [one.tobytes() for one in kept] == [bank.whole_direction(step, j).tobytes() for j in (0, 1)]
+        assert [one.tobytes() for one in kept] == [bank.flat_direction(step, j).tobytes() for j in (0, 1)]
         assert ahead.kept(step - 1) is None
     ahead._pool.shutdown(wait=True)
     assert drawn == [(s, j) for s in (1, 2, 3, 4) for j in (0, 1)]

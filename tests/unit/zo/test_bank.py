@@ -90,7 +90,7 @@ def test_directions_at_hand_give_the_same_bits(method: Method, steps: int) -> No
     updates = make_updates(method, steps)
     plain.apply(updates)
     for update in updates:
-        directions = [drawn.whole_direction(update.step, j) for j in range(method.directions)]
+        directions = [drawn.flat_direction(update.step, j) for j in range(method.directions)]
         drawn.apply_drawn(update, directions)
     assert drawn.digest() == plain.digest()
     with pytest.raises(ValueError, match=f"expected the update of step {steps + 1}, got step {steps + 2}"):
