@@ -1,6 +1,6 @@
 """Quantized bases against the full-precision one: the same run by `zo run` on each, and what each has learned.
 
-    python -m bench.quantized --model DIR [--bases NAME ...] [--steps N] [--work DIR] [--out DIR]
+    python -m bench.quantized --model DIR [--bases NAME ...] [--steps N] [--epsilon E] [--work DIR] [--out DIR]
 
 The copies are made by tools.quantize. Data is SST-2, or the demo's messages where that is not at hand. With `--work`
 the copies, logs and results are kept there: what was interrupted goes on. The last line is JSON.
@@ -45,9 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work = Path(options.work or temporary).resolve()
         work.mkdir(parents=True, exist_ok=True)
         bases = {name: _result(name, options, work, data) for name in options.bases}
-    settings = {"model": options.model.name, "data": source, **_optimizer(options.steps)}
+    settings = {"model": options.model.name, "data": source, **_optimizer(options)}
     result = {"bases": compared(bases), "setting": settings, "machine": before}
-    keep(options.out, "quantized", result, _picture(bases, options.steps))
+    name = "quantized" if options.epsilon is None else "quantized_epsilon"
+    keep(options.out, name, result, _picture(bases, options.steps))
     print(json.dumps(result))
 
 
@@ -71,7 +72,7 @@ def _last(found: Mapping[str, Any]) -> dict[str, float]:
 
 def _result(name: str, options: argparse.Namespace, work: Path, data: Mapping[str, Any]) -> dict[str, Any]:
     """A base's run, or what an earlier one has left."""
-    kept = work / f"{name}-{options.steps}.json"
+    kept = work / f"{_run_name(name, options)}.json"
     if not kept.exists():
         kept.write_text(json.dumps(_run(name, options, work, data)))
     found: dict[str, Any] = json.loads(kept.read_text())
@@ -89,7 +90,7 @@ def _run(name: str, options: argparse.Namespace, work: Path, data: Mapping[str, 
         model["name"] = str(copy if copy.exists() else quantize(options.model, copy, name))
     elif name in ONLINE:
         model["quantization"] = name
-    log = work / f"{name}-{options.steps}-log"
+    log = work / f"{_run_name(name, options)}-log"
     document = {
         "apiVersion": "zofinetune.io/v1alpha1",
         "kind": "ZOFineTune",
@@ -98,7 +99,7 @@ def _run(name: str, options: argparse.Namespace, work: Path, data: Mapping[str, 
             "model": model,
             "data": data,
             "objective": _objective(),
-            "optimizer": _optimizer(options.steps),
+            "optimizer": _optimizer(options),
             "evaluation": {"every": options.every, "maxLossIncrease": 100.0},
             "storage": {"uri": str(log)},
             "metrics": {"port": 0},
@@ -144,8 +145,14 @@ def _objective() -> dict[str, Any]:
     return {"classification": {"prompt": "{text} It was", "labelField": "sentiment", "labels": labels}}
 
 
-def _optimizer(steps: int) -> dict[str, Any]:
-    return {"steps": steps, "batchSize": 32, "learningRate": 3e-5, "rank": 2, "subspaces": 4, "interval": 50}
+def _run_name(base: str, options: argparse.Namespace) -> str:
+    return f"{base}-{options.steps}" + ("" if options.epsilon is None else f"-{options.epsilon:g}")
+
+
+def _optimizer(options: argparse.Namespace) -> dict[str, Any]:
+    common = {"steps": options.steps, "batchSize": 32, "learningRate": 3e-5}
+    common |= {"rank": 2, "subspaces": 4, "interval": 50}
+    return common if options.epsilon is None else common | {"epsilon": options.epsilon}
 
 
 def _picture(bases: Mapping[str, Mapping[str, Any]], steps: int) -> str:
@@ -162,6 +169,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bases", nargs="+", choices=BASES, default=BASES, help="which (default all)")
     parser.add_argument("--steps", type=int, default=300, help="steps of each run (default 300)")
     parser.add_argument("--every", type=int, default=100, help="steps between evaluations (default 100)")
+    parser.add_argument("--epsilon", type=float, help="spec.optimizer.epsilon (default the manifest's)")
     parser.add_argument("--work", type=Path, help="where copies, logs and results are kept (default: nowhere)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON and picture go")
     return parser.parse_args(arguments)
