@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from bench.command import keep
 from bench.machine import machine
+from bench.report import Summary, bar_chart
 from fakes.kube import FakeKube, Write
 from fakes.kube_store import Object, now
 from zo_operator import names
@@ -298,16 +299,26 @@ def _numbers(moments: dict[str, float]) -> list[tuple[str, float]]:
     return [(name.removeprefix("r"), moment) for name, moment in moments.items()]
 
 
+def picture(result: dict[str, Any]) -> str:
+    """The two latencies; the line ends at the 95th percentile."""
+    names = {"a reconcile": "reconcile_seconds", "creation to Job": "creation_to_job_seconds"}
+    bars = {
+        name: Summary(1e3 * result[key]["p50"], 1e3 * result[key]["p50"], 1e3 * result[key]["p95"])
+        for name, key in names.items()
+    }
+    return bar_chart(f"{result['resources']} resources: median, and 95th percentile", "ms", bars)
+
+
 def main() -> None:
-    """Measure, write `operator_scale.json`, and end with one line of JSON."""
+    """Measure, write `operator_scale.json` and `operator_scale.svg`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--resources", type=int, default=1000, help="number of resources")
     parser.add_argument("--rest", type=float, default=20.0, help="seconds to watch the operator at rest")
-    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the result goes")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON and picture go")
     arguments = parser.parse_args()
     before = machine()
     result = asyncio.run(measure(arguments.resources, arguments.rest)) | {"machine": before}
-    keep(arguments.out, "operator_scale", result)
+    keep(arguments.out, "operator_scale", result, picture(result))
     print(json.dumps(result))
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from bench.command import keep
 from bench.machine import machine
 from bench.replica import Replica
+from bench.report import Summary, bar_chart
 from bench.serving_load import PROMPTS, Load, Request, failed, mixed, quantile
 from bench.serving_log import ServingLog
 from zo_runtime.adapter.export import export_peft
@@ -178,8 +179,20 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def picture(result: Mapping[str, Any]) -> str:
+    """Latencies without and during switches, and the time of a switch."""
+    found = result["latency_seconds"]
+    names = [
+        (f"latency {share}, {when}", f"{share}_{when}") for share in ("p50", "p99") for when in ("without", "during")
+    ]
+    bars = {name: Summary(found[key], found[key], found[key]) for name, key in names}
+    median, greatest = result["switch_seconds"]["median"], result["switch_seconds"]["greatest"]
+    bars["a switch (line: longest)"] = Summary(median, median, greatest)
+    return bar_chart(f"{result['requests']} requests without and during {result['switches']} switches", "s", bars)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the benchmark, write `switch.json`, and end with one line of JSON."""
+    """Run the benchmark, write `switch.json` and `switch.svg`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(prog="bench.switch", description="Switch versions under constant load.")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--switches", type=int, default=50, help="forward switches (default 50)")
@@ -187,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds of load before the first (default 60)")
     parser.add_argument("--dwell", type=float, default=4.0, help="seconds between two (default 4)")
     parser.add_argument("--workers", type=int, default=4, help="requests at a time (default 4)")
-    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON goes")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON and picture go")
     given = parser.parse_args(arguments)
     plan = Plan(given.switches, given.rollbacks, given.quiet, given.dwell, given.workers)
     before = machine()
@@ -200,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with replica:
             result = measure(replica, prepared, plan, say)
     result |= {"model": given.model.name, "workers": plan.workers, "tokens": plan.tokens, "machine": before}
-    keep(given.out, "switch", result)
+    keep(given.out, "switch", result, picture(result))
     print(json.dumps(result))
 
 

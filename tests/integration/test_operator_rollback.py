@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from fakes.fleet import sha256_of
 from fakes.prometheus import prometheus
 from fakes.serving_scene import publish, reasons, scene, served, state
-from fixtures.prometheus import Target, running_prometheus
+from fixtures.prometheus import Target, fixed, running_prometheus
 from zo_operator.cluster.prometheus import HttpPrometheus
 from zo_operator.reconcile.questions import render
 from zo_runtime.rounds.check_result import CheckResult
@@ -313,7 +313,7 @@ def test_a_real_prometheus_answers_as_the_operator_expects(tmp_path):
     def told(reply):
         return tuple(sorted(reply)) if isinstance(reply, tuple) else reply.reason
 
-    with exposed() as port, running_prometheus(tmp_path, [Target("errors", port)], []) as server:
+    with exposed() as port, running_prometheus(tmp_path, fixed([Target("errors", port)]), []) as server:
         deadline = time.monotonic() + 30
         while not server.now("errors") and time.monotonic() < deadline:
             time.sleep(0.1)
