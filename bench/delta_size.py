@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.command import keep
+from bench.command import keep, model_folder
 from bench.machine import machine
-from bench.report import Summary, bar_chart
+from bench.report import Summary, bar_chart, summarize
 from bench.serving_log import METHOD, MODULES
 from zo_runtime.config.model import Model
 from zo_runtime.deltalog.documents import Evaluation, ModelIdentity, RunInfo
@@ -94,12 +94,12 @@ def compare(layout: BankLayout, checkpoint: int, folder: Path, steps: int, every
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, write `delta_size.json` and `delta_size.svg`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(prog="bench.delta_size", description="Compare the size of deltas.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--model", type=model_folder, required=True, help="folder of the model")
     parser.add_argument("--steps", type=int, default=20_000, help="steps (default 20000)")
     parser.add_argument("--every", type=int, default=500, help="steps between versions (default 500)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the results go")
     given = parser.parse_args(arguments)
-    before, model = machine(), given.model.resolve()
+    before, model = machine(), given.model
     small = BankLayout(adapted_shapes(Model(name=str(model)), MODULES), RANK, SUBSPACES)
     weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
     models = {model.name: (small, weights), "OPT-13B": (opt_13b(), BYTES_BF16 * OPT_13B_PARAMETERS)}
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result["models"][label] = found
             for side in ("log", "lora"):
                 megabytes = found[f"{side}_bytes"] / 1e6
-                bars[f"{label}: {side}"] = Summary(megabytes, megabytes, megabytes)
+                bars[f"{label}: {side}"] = summarize([megabytes])
     result["machine"] = before
     title = f"All {result['versions']} versions of {given.steps} steps"
     keep(given.out, "delta_size", result, bar_chart(title, "MB", bars))

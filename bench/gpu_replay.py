@@ -31,7 +31,7 @@ from bench.command import keep
 from bench.delta_size import opt_13b
 from bench.gpu_step import gpu_name
 from bench.machine import machine
-from bench.report import Summary, bar_chart
+from bench.report import bar_chart, summarize
 from zo_runtime.device.bank import DeviceBank
 from zo_runtime.device.draws import make_draws
 from zo_runtime.zo.bank import Bank
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{result['host_threads']} CPU cores": "host",
         "seeded torch.randn": "seeded_torch_loop",
     }
-    bars = {label: Summary(*[result[f"{side}_seconds"]] * 3) for label, side in sides.items()}
+    bars = {label: summarize([result[f"{side}_seconds"]]) for label, side in sides.items()}
     out = given.out or Path(tempfile.mkdtemp() if given.dry_run else "bench/results")
     keep(out, "gpu_replay", result, bar_chart(f"Replay of {result['steps']} steps", "s", bars))
     print(json.dumps(result))

@@ -26,7 +26,7 @@ import numpy as np
 from bench.command import keep
 from bench.loop_process import LoopProcess
 from bench.machine import machine
-from bench.report import Summary, bar_chart, summarize
+from bench.report import bar_chart, summarize
 from zo_runtime.config.model import Model
 from zo_runtime.config.optimizer import DEFAULT_TARGETS
 from zo_runtime.data.examples import Example
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(json.dumps(each))
     result = {"dry_run": given.dry_run, "peak_flops": peak, "rounds": given.rounds, "machine": before, "rows": rows}
     values = {f"OPT-{r['size']}, {r['examples']} prompts": r["lozo_over_ours"] for r in rows}
-    chart = bar_chart("LOZO loop / ours", "times", {label: Summary(v, v, v) for label, v in values.items()})
+    chart = bar_chart("LOZO loop / ours", "times", {label: summarize([v]) for label, v in values.items()})
     keep(given.out, "gpu_step", result, chart)
     print(json.dumps(result))
 

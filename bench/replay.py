@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from bench.command import keep
+from bench.command import keep, model_folder
 from bench.machine import machine
-from bench.report import Summary, bar_chart
+from bench.report import bar_chart, summarize
 from bench.serving_log import ServingLog
 from zo_runtime.adapter.replay import replay
 from zo_runtime.deltalog.reader import LogReader
@@ -97,21 +97,21 @@ def measure(model: Path, folder: Path, steps: int, further: int) -> dict[str, An
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, write `replay.json` and `replay.svg`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(prog="bench.replay", description="Time the replay of a long log.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--model", type=model_folder, required=True, help="folder of the model")
     parser.add_argument("--steps", type=int, default=20_000, help="steps of the log (default 20000)")
     parser.add_argument("--further", type=int, default=1_000, help="steps after the snapshot (default 1000)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the results go")
     given = parser.parse_args(arguments)
     before = machine()
     with tempfile.TemporaryDirectory() as name:
-        result = measure(given.model.resolve(), Path(name), given.steps, given.further)
+        result = measure(given.model, Path(name), given.steps, given.further)
     result |= {"model": given.model.name, "machine": before}
     sides = {
         f"{given.further} steps from a snapshot": result["further_seconds"],
         f"{given.steps} steps from nothing": result["whole_seconds"],
         f"{given.steps} steps, seeded torch.randn": result["seeded_torch_loop_seconds"],
     }
-    chart = bar_chart("Replay", "s", {name: Summary(value, value, value) for name, value in sides.items()})
+    chart = bar_chart("Replay", "s", {name: summarize([value]) for name, value in sides.items()})
     keep(given.out, "replay", result, chart)
     print(json.dumps(result))
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.command import keep
+from bench.command import keep, model_folder
 from bench.machine import machine
 from bench.replica import Replica
 from bench.serving_log import ServingLog
@@ -90,13 +90,13 @@ def measure(model: Path, folder: Path, kills: int) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run, write `replica_kills.json`, and end with one line of JSON; exit code 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="bench.replica_kills", description="Kill a replica at random moments.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--model", type=model_folder, required=True, help="folder of the model")
     parser.add_argument("--kills", type=int, default=20, help="how often (default 20)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="where the JSON goes")
     given = parser.parse_args(arguments)
     before = machine()
     with tempfile.TemporaryDirectory() as name:
-        result = measure(given.model.resolve(), Path(name), given.kills)
+        result = measure(given.model, Path(name), given.kills)
     result |= {"model": given.model.name, "machine": before}
     keep(given.out, "replica_kills", result)
     print(json.dumps(result))

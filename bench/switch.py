@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.command import keep
+from bench.command import keep, model_folder
 from bench.machine import machine
 from bench.replica import Replica
-from bench.report import Summary, bar_chart
+from bench.report import Summary, bar_chart, summarize
 from bench.serving_load import PROMPTS, Load, Request, failed, mixed, quantile
 from bench.serving_log import ServingLog
 from zo_runtime.adapter.export import export_peft
@@ -185,7 +185,7 @@ def picture(result: Mapping[str, Any]) -> str:
     names = [
         (f"latency {share}, {when}", f"{share}_{when}") for share in ("p50", "p99") for when in ("without", "during")
     ]
-    bars = {name: Summary(found[key], found[key], found[key]) for name, key in names}
+    bars = {name: summarize([found[key]]) for name, key in names}
     median, greatest = result["switch_seconds"]["median"], result["switch_seconds"]["greatest"]
     bars["a switch (line: longest)"] = Summary(median, median, greatest)
     return bar_chart(f"{result['requests']} requests without and during {result['switches']} switches", "s", bars)
@@ -194,7 +194,7 @@ def picture(result: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark, write `switch.json` and `switch.svg`, and end with one line of JSON."""
     parser = argparse.ArgumentParser(prog="bench.switch", description="Switch versions under constant load.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--model", type=model_folder, required=True, help="folder of the model")
     parser.add_argument("--switches", type=int, default=50, help="forward switches (default 50)")
     parser.add_argument("--rollbacks", type=int, default=10, help="rollbacks among them (default 10)")
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds of load before the first (default 60)")
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     plan = Plan(given.switches, given.rollbacks, given.quiet, given.dwell, given.workers)
     before = machine()
-    model, extra = given.model.resolve(), ("--worker-extension-cls", "zo_runtime.vllm_ext.cpu_lora.RunwiseServing")
+    model, extra = given.model, ("--worker-extension-cls", "zo_runtime.vllm_ext.cpu_lora.RunwiseServing")
     with tempfile.TemporaryDirectory() as name:
         prepared = prepare(model, Path(name), plan)
         replica = Replica(model, Path(name), options=[*options(prepared), *extra])

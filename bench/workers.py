@@ -23,7 +23,7 @@ from typing import Any
 from bench.command import keep, model_folder
 from bench.data import LABEL_WORDS, load_records
 from bench.machine import machine
-from bench.report import Summary, bar_chart
+from bench.report import bar_chart, summarize
 from zo_runtime.config.storage import S3
 from zo_runtime.deltalog.reader import LogReader
 from zo_runtime.storage.open import open_store
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = measure(options, Path(work))
     setting = {"steps": options.steps, "batch": options.batch, "model": options.model.name}
     result = {"rows": rows, **summary(rows), "setting": setting, "machine": before}
-    bars = {f"{row['workers']} of one core": Summary(*[row["step_seconds"]] * 3) for row in rows}
+    bars = {f"{row['workers']} of one core": summarize([row["step_seconds"]]) for row in rows}
     keep(options.out, "workers", result, bar_chart("One step by several workers", "s", bars))
     print(json.dumps(result))
 

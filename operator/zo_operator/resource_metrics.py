@@ -98,9 +98,10 @@ class ResourceCollector(Collector):
                 if (word := read(raw)) is not None:
                     for possible in values or (word,):
                         gauge.add_metric([*key, possible], float(possible == word))
+            verdict = _verdict(raw)
             for gauge, field in verdicts:
                 for name, part in _SETS:
-                    if (value := _at(_verdict(raw), f"{part}.{field}")) is not None:
+                    if (value := _at(verdict, f"{part}.{field}")) is not None:
                         gauge.add_metric([*key, name], value)
             for condition in _at(raw, "status.conditions") or ():
                 state = {"True": 1, "False": 0}.get(condition["status"], -1)

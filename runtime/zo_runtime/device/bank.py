@@ -15,7 +15,6 @@ from zo_runtime.zo.directions import BASIS
 from zo_runtime.zo.layout import BankLayout, subspace_of
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.pieces import Piece, all_bases, all_factors, total
-from zo_runtime.zo.shards import Shard
 
 
 class DeviceBank:
@@ -65,10 +64,11 @@ class DeviceBank:
             self._bases = k, tuple(part.view(rank, -1) for part in parts)
         return self._bases[1][tensor]
 
-    def shard(self) -> Shard:
-        """The state, in host memory."""
-        momentum = None if self._momentum is None else self._momentum.cpu().numpy()
-        return Shard(self.step, self._pieces, self._values.cpu().numpy(), momentum)
+    def shard(self) -> Bank:
+        """The same pieces in host memory."""
+        bank = Bank(self._layout, self._method, self._pieces)
+        self.write_to(bank)
+        return bank
 
     def digest(self) -> str:
         """`Bank.digest` of the same state, of one that holds all pieces."""

@@ -114,7 +114,7 @@ class VllmScorer:
         if self._ranks == 1:
             return str(self._llm.collective_rpc("zo_digest")[0])
         try:
-            return assemble(self._layout, self._method, self._llm.collective_rpc("zo_shard")).digest()
+            return assemble(self._llm.collective_rpc("zo_shard")).digest()
         except ShardsDiffer as error:
             raise EngineFailed(f"the ranks of the engine do not hold one bank: {error}") from error
 

@@ -13,7 +13,6 @@ from zo_runtime.zo.bank import Bank, Floats
 from zo_runtime.zo.layout import BankLayout
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.pieces import Piece
-from zo_runtime.zo.shards import Shard
 
 
 class Replica(Protocol):
@@ -34,8 +33,8 @@ class Replica(Protocol):
     def digest(self) -> str:
         """`Bank.digest` of the same state, of a replica that holds all pieces."""
 
-    def shard(self) -> Shard:
-        """The state, in host memory."""
+    def shard(self) -> Bank:
+        """The same pieces in host memory."""
 
 
 class HostReplica:
@@ -67,9 +66,8 @@ class HostReplica:
     def digest(self) -> str:
         return self._bank.digest()
 
-    def shard(self) -> Shard:
-        bank = self._bank
-        return Shard(bank.step, bank.pieces, bank.values, bank.momentum)
+    def shard(self) -> Bank:
+        return self._bank
 
 
 def make_replica(layout: BankLayout, method: Method, pieces: Sequence[Piece], device: torch.device) -> Replica:

@@ -20,10 +20,10 @@ from zo_runtime.vllm_ext.direct import DirectReader, Prompt, can_read_directly
 from zo_runtime.vllm_ext.replica import Replica, make_replica
 from zo_runtime.vllm_ext.slot_request import slot_request
 from zo_runtime.vllm_ext.slots import ColumnWriter, Target, find_targets
+from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.layout import FLOAT16_SHIFT, BankLayout, TensorShape, subspace_of
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.pieces import rows_of_factors
-from zo_runtime.zo.shards import Shard
 
 # A spawned worker (tensor parallelism) imports this module just before it starts.
 shield_llvmlite()
@@ -80,7 +80,7 @@ class ZOWorkerExtension:
         """Digest of this worker's bank, where it is the only rank."""
         return self._zo.replica.digest()
 
-    def zo_shard(self) -> Shard:
+    def zo_shard(self) -> Bank:
         """This rank's part of the bank."""
         return self._zo.replica.shard()
 

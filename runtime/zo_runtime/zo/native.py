@@ -17,7 +17,7 @@ import numpy.typing as npt
 from zo_runtime.zo.directions import BLOCKS_PER_TILE, TILE, Stream
 from zo_runtime.zo.method import Method, Update
 from zo_runtime.zo.philox import MULTIPLIERS, ROUNDS, WEYL, split_seed
-from zo_runtime.zo.pieces import Piece
+from zo_runtime.zo.pieces import Piece, homes
 
 Floats = npt.NDArray[np.float32]
 
@@ -152,8 +152,7 @@ Table = npt.NDArray[np.int64]
 
 def table_of(pieces: Sequence[Piece]) -> Table:
     """The pieces as kernels read them, one after another."""
-    homes = np.cumsum([0, *(piece.size for piece in pieces)])
-    rows = [(p.tensor, p.start, p.stop, home) for p, home in zip(pieces, homes.tolist(), strict=False)]
+    rows = [(p.tensor, p.start, p.stop, home) for p, home in zip(pieces, homes(pieces), strict=True)]
     return np.array(rows, np.int64).reshape(-1, 4)
 
 

@@ -6,6 +6,7 @@ alone: a rank of a tensor-parallel group draws and updates the rows that it need
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,12 @@ def rows_of_factors(layout: BankLayout, rows: Iterable[Iterable[tuple[int, int]]
     """The pieces that hold, of each layer in turn, these runs of rows of B, each from one row up to another."""
     rank = layout.rank
     return [Piece(i, start * rank, stop * rank) for i, runs in enumerate(rows) for start, stop in runs]
+
+
+def homes(pieces: Sequence[Piece]) -> list[int]:
+    """Where each piece begins among all of them, one after another."""
+    ends = itertools.accumulate(piece.size for piece in pieces)
+    return [end - piece.size for end, piece in zip(ends, pieces, strict=True)]
 
 
 def total(pieces: Sequence[Piece]) -> int:

@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from zo_runtime.zo.bank import Bank, Floats
-from zo_runtime.zo.layout import BankLayout
-from zo_runtime.zo.method import Method
-from zo_runtime.zo.pieces import Piece
+from zo_runtime.zo.bank import Bank
+from zo_runtime.zo.pieces import homes
 
 
 class ShardsDiffer(Exception):
     """Ranks are not at one step, hold other numbers of the same layer, or do not hold all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A rank's state after `step`: its pieces, their values [K, total] and the momentum of the same shape if any."""
+def assemble(shards: Sequence[Bank]) -> Bank:
+    """The whole bank, from the parts of at least one rank.
 
-    step: int
-    pieces: tuple[Piece, ...]
-    values: Floats
-    momentum: Floats | None = None
-
-
-def assemble(layout: BankLayout, method: Method, shards: Sequence[Shard]) -> Bank:
-    """The whole bank. Raise `ShardsDiffer`: what several ranks hold has to be the same in all of them."""
-    bank = Bank(layout, method)
+    Raise `ShardsDiffer`: what several ranks hold has to be the same in all of them.
+    """
+    layout = shards[0].layout
+    bank = Bank(layout, shards[0].method)
     if len(steps := {shard.step for shard in shards}) != 1:
         raise ShardsDiffer(f"the ranks are at the steps {', '.join(map(str, sorted(steps)))}")
     bank.step = steps.pop()
     known = np.zeros(layout.subspace_size, bool)
     for rank, shard in enumerate(shards):
-        home = 0
-        for piece in shard.pieces:
+        for piece, home in zip(shard.pieces, homes(shard.pieces), strict=True):
             begin = layout.offsets[piece.tensor]
             there, here = slice(begin + piece.start, begin + piece.stop), slice(home, home + piece.size)
-            home += piece.size
             seen = known[there]
             for whole, part in ((bank.values, shard.values), (bank.momentum, shard.momentum)):
                 if whole is None or part is None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.methods import methods
+from fixtures.methods import make_updates, methods
 from zo_runtime.device.bank import DeviceBank
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.estimator import round_coefficient
@@ -48,12 +48,9 @@ def test_device_bank_has_the_banks_bits(method: Method, steps: int, jump: int) -
 @settings(max_examples=20)
 @given(methods, st.integers(1, 6), st.integers(1, 129))
 def test_the_parts_of_two_devices_make_up_the_bank(method: Method, steps: int, cut: int) -> None:
-    rng = np.random.default_rng(steps)
     whole, cpu = Bank(LAYOUT, method), torch.device("cpu")
     rows = ([[(0, 3)], [(0, cut)]], [[(2, 5)], [(cut, 130)]])
     parts = [DeviceBank(LAYOUT, method, cpu, pieces=rows_of_factors(LAYOUT, each)) for each in rows]
-    for step in range(1, steps + 1):
-        row = rng.normal(size=method.directions) * 1e-3
-        for bank in (whole, *parts):
-            bank.apply([Update(step, float(np.float32(3e-4)), tuple(round_coefficient(c) for c in row))])
-    assert assemble(LAYOUT, method, [part.shard() for part in parts]).digest() == whole.digest()
+    for bank in (whole, *parts):
+        bank.apply(make_updates(method, steps))
+    assert assemble([part.shard() for part in parts]).digest() == whole.digest()

@@ -8,21 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.methods import methods
+from fixtures.methods import make_updates, methods
 from zo_runtime.zo.bank import Bank
 from zo_runtime.zo.directions import Stream, draw_reference
-from zo_runtime.zo.estimator import round_coefficient
 from zo_runtime.zo.layout import BankLayout, TensorShape, select_targets, subspace_of
 from zo_runtime.zo.method import Method, Update
 
 LAYOUT = BankLayout((TensorShape("a.q_proj", 5, 3), TensorShape("a.fc1", 130, 7)), rank=2, subspaces=3)
-
-
-def make_updates(method: Method, steps: int, scale: float = 1e-3) -> list[Update]:
-    rng = np.random.default_rng(steps)
-    rows = rng.normal(size=(steps, method.directions)) * scale
-    rate = float(np.float32(3e-4))
-    return [Update(t + 1, rate, tuple(round_coefficient(c) for c in row)) for t, row in enumerate(rows)]
 
 
 def nearest(x: Fraction) -> Fraction:
