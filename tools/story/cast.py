@@ -32,6 +32,8 @@ class Cast:
     """Between two measurements in the background."""
     export_seconds: float = 1.0
     """Between two files of labelled messages."""
+    scrape_seconds: float = 2.0
+    """Between two looks of Prometheus. What is over sooner can go unseen: a toy switches in less than a second."""
 
 
 def vllm(model: Path) -> Cast:

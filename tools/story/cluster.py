@@ -109,7 +109,7 @@ async def cluster(cast: Cast, folder: Path, timeline: Timeline) -> AsyncIterator
         (port,) = free_ports(1)
         given = variables(kube, folder / "kubeconfig") | {"ZO_OPERATOR_METRICS_PORT": str(port)}
         operator = Process(command, given, ROOT, folder / "operator.log", 30.0)
-        async with monitored(folder / "prometheus", kube, port) as prometheus:
+        async with monitored(folder / "prometheus", kube, port, cast.scrape_seconds) as prometheus:
             made = Cluster(kube, node, operator, prometheus, timeline)
             await operator.start()
             try:

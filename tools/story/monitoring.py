@@ -20,7 +20,6 @@ from fixtures.dashboards import QUERIES, has_data
 from fixtures.prometheus import Prometheus, Target, fixed, running_prometheus
 
 NAMESPACE, RELEASE = "zofinetune-system", "zofinetune"
-SCRAPE_SECONDS = 2.0
 # Of a query over the whole story, samples: enough that each lies close to a scrape, and fewer than Prometheus allows.
 _SAMPLES = 500
 _DISCOVERY_SECONDS = 1.0
@@ -93,13 +92,15 @@ def discovered(pods: list[Object]) -> list[dict[str, Any]]:
 
 
 @contextlib.asynccontextmanager
-async def monitored(folder: Path, kube: FakeKube, operator_port: int) -> AsyncIterator[Prometheus]:
+async def monitored(
+    folder: Path, kube: FakeKube, operator_port: int, scrape_seconds: float
+) -> AsyncIterator[Prometheus]:
     """Prometheus for the length of a block."""
     folder.mkdir()
     objects = await asyncio.to_thread(render, _ON, RELEASE, NAMESPACE)
     rules = only(objects, "PrometheusRule")["spec"]["groups"]
     pods = folder / "pods.json"
-    running = running_prometheus(folder, scrapes(objects, pods, operator_port), rules, SCRAPE_SECONDS)
+    running = running_prometheus(folder, scrapes(objects, pods, operator_port), rules, scrape_seconds)
     discovery = asyncio.create_task(_discover(kube, pods))
     server = await asyncio.to_thread(running.__enter__)
     try:
@@ -122,8 +123,8 @@ def seen(server: Prometheus, seconds: float) -> dict[str, Any]:
     """What Prometheus has of the last seconds: how many targets of which job answered, which alerts fired, and which
     queries of the dashboards have no answer."""
     variables = {"namespace": "default", "name": NAME, "model": NAME}
-    variables |= {"__rate_interval": f"{4 * SCRAPE_SECONDS:.0f}s", "__range": f"{seconds:.0f}s"}
-    past, step = f"[{seconds:.0f}s]", max(SCRAPE_SECONDS, seconds / _SAMPLES)
+    variables |= {"__rate_interval": f"{4 * server.seconds:.0f}s", "__range": f"{seconds:.0f}s"}
+    past, step = f"[{seconds:.0f}s]", max(server.seconds, seconds / _SAMPLES)
     empty = [query.id for query in QUERIES if not has_data(server.recently(query.expr(variables), seconds, step))]
     targets = server.now(f"count by (job) (max_over_time(up{past}) == 1)")
     fired = server.now(f'count by (alertname) (count_over_time(ALERTS{{alertstate="firing"}}{past}))')
